@@ -252,6 +252,13 @@ class _Builder:
             }
         return result
 
+    def _mask_argument(self) -> str:
+        # kubeadm checks the pod network against the argument of the address family from 1.21 on;
+        # 1.20 refuses that one without its dual-stack gate
+        if self.minor < 21:
+            return "node-cidr-mask-size"
+        return "node-cidr-mask-size-ipv6" if ":" in self.d["pod_cidr"] else "node-cidr-mask-size-ipv4"
+
     # --- documents
 
     def init_configuration(self) -> Document:
@@ -281,7 +288,7 @@ class _Builder:
             api_server["certSANs"] = d["api_server"]["cert_sans"]
         if self.beta < 4:
             api_server["timeoutForControlPlane"] = d["timeouts"]["control_plane"]
-        arguments = {"node-cidr-mask-size": d["pod_prefix_length"]} if d["pod_prefix_length"] is not None else {}
+        arguments = {self._mask_argument(): d["pod_prefix_length"]} if d["pod_prefix_length"] is not None else {}
         result: Document = {
             "apiVersion": self.api,
             "kind": "ClusterConfiguration",
