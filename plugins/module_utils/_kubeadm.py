@@ -13,6 +13,7 @@ finished, whoever built it.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 import signal
@@ -20,6 +21,8 @@ import subprocess
 import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
+
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KubeApi, KubeApiError, reason
 
 KUBERNETES_DIR = "/etc/kubernetes"
 MARKER = "/etc/kubernetes/.kubeadm-unfinished"
@@ -164,7 +167,7 @@ def default_long_run(argv: Sequence[str], log_path: str, seconds: float) -> Tupl
 class Kubeadm:
     """What a node's kubeadm has done so far, and the next step.
 
-    root is put before every path (tests), run and long_run start programs.
+    root is put before every path (tests), run and long_run start programs, api makes a KubeApi.
     """
 
     def __init__(
@@ -173,11 +176,15 @@ class Kubeadm:
         long_run: LongRunner = default_long_run,
         root: str = "",
         sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        api: Callable[..., Any] = KubeApi,
     ) -> None:
         self.run = run
         self.long_run = long_run
         self.root = root
         self.sleep = sleep
+        self.clock = clock
+        self.api = api
 
     def path(self, path: str) -> str:
         return self.root + path
@@ -297,6 +304,40 @@ class Kubeadm:
                 f"kubeadm init phase {' '.join(phase)} ended with return code {code}: {scrub(err.strip() or out.strip())}",
                 argv=argv, rc=code,
             )
+
+    def wait(self, node_ip: str, port: int, seconds: float, check: bool) -> Dict[str, Any]:
+        """Wait until this node's API server is ready; {admin_conf_sha256, kube_proxy_config, waited}.
+
+        In check mode on a node that is no control plane yet there is nothing to wait for: the values are None.
+        """
+        if check and not self.exists(KUBERNETES_DIR + "/admin.conf"):
+            return {"admin_conf_sha256": None, "kube_proxy_config": None, "waited": 0}
+        host = f"[{node_ip}]" if ":" in node_ip else node_ip
+        begun = self.clock()
+        while True:
+            try:
+                api = self.api(self.path(KUBERNETES_DIR + "/admin.conf"), f"https://{host}:{port}")
+                status, answer = api.request("GET", "/readyz")
+                if status == 200:
+                    config_map = api.get("/api/v1/namespaces/kube-system/configmaps/kube-proxy")
+                    break
+                seen = f"answers /readyz with {status}: {reason(answer)}"
+            except KubeApiError as error:
+                seen = f"cannot be asked: {error}"
+            if self.clock() - begun >= seconds:
+                raise KubeadmError(
+                    f"The API server at {host}:{port} {seen}; ready was wanted within {seconds:.0f} s;"
+                    " look at its log in /var/log/pods/kube-system_kube-apiserver-* on the node.",
+                    **self.evidence(),
+                )
+            self.sleep(5)
+        with open(self.path(KUBERNETES_DIR + "/admin.conf"), "rb") as handle:
+            digest = hashlib.sha256(handle.read()).hexdigest()
+        return {
+            "admin_conf_sha256": digest,
+            "kube_proxy_config": (config_map or {}).get("data", {}).get("config.conf"),
+            "waited": round(self.clock() - begun),
+        }
 
     # --- helpers
 

@@ -83,6 +83,13 @@ options:
     description: Seconds after which kubeadm is stopped, or waiting is given up.
     type: int
     default: 900
+  node_ip:
+    description: Address of this node's API server, for O(action=wait).
+    type: str
+  port:
+    description: Port of this node's API server, for O(action=wait).
+    type: int
+    default: 6443
 """
 
 EXAMPLES = r"""
@@ -156,7 +163,7 @@ def run(module: AnsibleModule, kubeadm: Kubeadm) -> dict[str, t.Any]:
     if action == "state":
         return {"changed": False, "state": kubeadm.state()}
     if action == "wait":
-        return {"changed": False, **kubeadm.wait(params["timeout"], module.check_mode)}
+        return {"changed": False, **kubeadm.wait(params["node_ip"], params["port"], params["timeout"], module.check_mode)}
     if action == "secrets":
         if module.check_mode:
             return {"changed": True, "secrets": {}}
@@ -198,11 +205,14 @@ def main() -> None:
             "token_ttl": {"type": "str", "default": "30m0s", "no_log": False},
             "upload_certificates": {"type": "bool", "default": False},
             "timeout": {"type": "int", "default": 900},
+            "node_ip": {"type": "str"},
+            "port": {"type": "int", "default": 6443},
         },
         required_if=[
             ("action", "init", ["config"]),
             ("action", "join", ["config"]),
             ("action", "phase", ["config", "phase"]),
+            ("action", "wait", ["node_ip"]),
             ("upload_certificates", True, ["config"]),
         ],
         supports_check_mode=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _kubeadm
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KubeApiError
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._kubeadm import (
     MARKER,
     PLACEHOLDER_CA_CERT_HASH,
@@ -44,6 +45,8 @@ class Node:
         self.effect = lambda: None
         self.answers: dict[str, tuple[int, str, str]] = {}
         self.slept = 0.0
+        self.asked: list[tuple[str, str]] = []
+        self.readiness: list[int | str] = []
         self.write(CONFIG, "kind: JoinConfiguration\n")
 
     def write(self, path: str, text: str) -> Path:
@@ -74,7 +77,26 @@ class Node:
         self.slept += seconds
 
     def kubeadm(self) -> Kubeadm:
-        return Kubeadm(self.run, self.long_run, str(self.root), self.sleep)
+        return Kubeadm(self.run, self.long_run, str(self.root), self.sleep, lambda: self.slept, self.api)
+
+    def api(self, kubeconfig: str, server: str):
+        self.asked.append((Path(kubeconfig).name, server))
+        return FakeApi(self.readiness.pop(0) if self.readiness else 200)
+
+
+class FakeApi:
+    def __init__(self, readiness: int | str) -> None:
+        self.readiness = readiness
+
+    def request(self, method: str, path: str):
+        assert (method, path) == ("GET", "/readyz")
+        if isinstance(self.readiness, str):
+            raise KubeApiError(self.readiness)
+        return self.readiness, "ok" if self.readiness == 200 else "[-]etcd failed"
+
+    def get(self, path: str):
+        assert path.endswith("/kube-system/configmaps/kube-proxy")
+        return {"data": {"config.conf": "mode: ipvs\n"}}
 
 
 @pytest.fixture(name="node")
@@ -242,6 +264,30 @@ def test_phase(node: Node) -> None:
     assert node.calls[0][3:5] == ["addon", "kube-proxy"]
     with pytest.raises(KubeadmError, match="phase addon coredns ended with return code 1: not scripted"):
         node.kubeadm().phase(["addon", "coredns"], CONFIG)
+
+
+def test_wait_asks_this_node_until_it_is_ready(node: Node) -> None:
+    node.write("/etc/kubernetes/admin.conf", "hello")
+    node.readiness = ["refused", 500]
+    assert node.kubeadm().wait("192.0.2.1", 6443, 60, False) == {
+        # sha256sum of the five letters
+        "admin_conf_sha256": "2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824",
+        "kube_proxy_config": "mode: ipvs\n",
+        "waited": 10,
+    }
+    assert node.asked == [("admin.conf", "https://192.0.2.1:6443")] * 3
+
+
+def test_wait_is_bounded_and_says_what_it_saw(node: Node) -> None:
+    node.readiness = [500] * 99
+    with pytest.raises(KubeadmError, match=r"API server at \[2001:db8::1\]:6443 answers /readyz with 500: \[-\]etcd failed; ready was wanted within 60 s"):
+        node.kubeadm().wait("2001:db8::1", 6443, 60, False)
+    assert node.slept == 60
+
+
+def test_wait_in_check_mode_before_there_is_a_cluster(node: Node) -> None:
+    assert node.kubeadm().wait("192.0.2.1", 6443, 60, True)["admin_conf_sha256"] is None
+    assert node.asked == []
 
 
 @pytest.mark.parametrize(
