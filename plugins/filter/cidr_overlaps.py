@@ -74,7 +74,7 @@ def cidr_overlaps(named: t.Any) -> t.List[t.Dict[str, str]]:
             try:
                 parse_range(text)
             except AddressError as error:
-                raise AnsibleFilterError(f"cidr_overlaps: {name}: {text!r} {error}.") from error
+                raise AnsibleFilterError(f"cidr_overlaps: {name}: {text!r} {error}.") from None
             pairs.append((name, text))
     return [overlap._asdict() for overlap in overlaps(pairs)]
 

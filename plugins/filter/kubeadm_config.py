@@ -195,7 +195,7 @@ def kubeadm_config(description: t.Any, kind: str, output: str = "text") -> t.Any
         if output == "flags":
             return _kubeadm_config.flags(plain(description), plain(kind))
     except _kubeadm_config.KubeadmConfigError as error:
-        raise AnsibleFilterError(f"kubeadm_config: {error}") from error
+        raise AnsibleFilterError(f"kubeadm_config: {error}") from None
     raise AnsibleFilterError(f"kubeadm_config: output is {output!r}, but must be text, documents or flags.")
 
 

@@ -128,7 +128,8 @@ def _complete(given: t.Any, shape: Document, prefix: str = "") -> Document:
     for key, default in shape.items():
         path = f"{prefix}.{key}" if prefix else key
         if isinstance(default, dict):
-            result[key] = _complete(given.get(key) or {}, default, path)
+            group = given.get(key)
+            result[key] = _complete({} if group is None else group, default, path)
             continue
         value = given.get(key, default)
         if value is _REQUIRED or (default is _REQUIRED and value in ("", None)):
@@ -139,10 +140,10 @@ def _complete(given: t.Any, shape: Document, prefix: str = "") -> Document:
             raise KubeadmConfigError(f"{path} is {value!r}, but must be true or false.")
         result[key] = value
     for key in free:
-        value = given.get(key) or {}
-        if not isinstance(value, t.Mapping):
+        value = given.get(key)
+        if value is not None and not isinstance(value, t.Mapping):
             raise KubeadmConfigError(f"{prefix}.{key} is {value!r}, but must be a dict.")
-        result[key] = dict(value)
+        result[key] = dict(value or {})
     return result
 
 

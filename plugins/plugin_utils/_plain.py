@@ -40,14 +40,16 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-# Go's YAML 1.1 parser takes more words for numbers and booleans than the one here: 1e3, 0x10, y
-_LOOKS_TYPED = re.compile(r"^(?:[yYnN]|[-+]?\.?[0-9][0-9_.,:eE+-]*|[-+]?0[xXoObB][0-9a-fA-F_]+)$")
+# Go's YAML parser takes more words for numbers and booleans than the one here: 1e3, 0x10, y
+_LOOKS_TYPED = re.compile(
+    r"(?:y|n|yes|no|on|off|true|false|null|~|[-+]?\.?[0-9][0-9_.,:e+-]*|[-+]?0[xob][0-9a-f_]+|[-+]?\.(?:inf|nan))", re.IGNORECASE
+)
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     if "\n" in value:
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|")
-    if _LOOKS_TYPED.match(value):
+    if _LOOKS_TYPED.fullmatch(value):
         return dumper.represent_scalar("tag:yaml.org,2002:str", value, style='"')
     return dumper.represent_scalar("tag:yaml.org,2002:str", value)
 
