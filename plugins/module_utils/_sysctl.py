@@ -210,16 +210,19 @@ def make_settings(entries: Sequence[Mapping[str, Any]]) -> List[Setting]:
 
 def dropin_text(settings: Sequence[Setting], left_out: Sequence[str] = ()) -> str:
     """Return the file. The keys of left_out (paths) are only mentioned: the kernel has more than that by itself."""
-    blocks = [HEADER]
+    text = HEADER
     for setting in settings:
         lines = [f"# {line.rstrip()}" for line in setting.comment.splitlines() if line.strip()]
+        # A key without a comment shares the one above it.
+        if lines:
+            lines.insert(0, "")
         assignment = f"{setting.key} = {setting.value}"
         if setting.path in left_out:
             lines += ["# Not set here, this kernel has more by itself:", f"# {assignment}"]
         else:
             lines.append(("-" if setting.optional else "") + assignment)
-        blocks.append("\n".join(lines) + "\n")
-    return "\n".join(blocks)
+        text += "\n".join(lines) + "\n"
+    return text
 
 
 class Kernel:
