@@ -10,26 +10,16 @@ trap 'rm -rf "$TMP"' EXIT
 files() { git ls-files -z --cached --others --exclude-standard -- "$@" | while IFS= read -r -d '' name; do [ ! -e "$name" ] || printf '%s\0' "$name"; done; }
 copy_tree() { mkdir -p "$1"; files | tar --null --no-recursion -T - -c | tar -x -C "$1"; }
 
-# Unit tests, syntax check and rendering with the ansible-core of one virtual environment.
+# Unit tests, rendering and syntax check with the ansible-core of one virtual environment.
 with_core() {
-  local bin=$1/bin inventory version
+  local bin=$1/bin inventory
   "$bin/ansible" --version | sed -n '1p; /python version/p'
-  echo "--- unit tests"
-  "$bin/python" -m pytest -p no:cacheprovider tests/unit
+  echo "--- unit tests, rendering and other tests that need no machine"
+  "$bin/python" -m pytest -p no:cacheprovider --durations=8 tests/unit tests/integration
   for inventory in inventories/*/; do
     [ -e "$inventory/hosts.yml" ] || continue
     echo "--- syntax check with $inventory"
     "$bin/ansible-playbook" -i "$inventory" --syntax-check site.yml playbooks/*.yml
-  done
-  for version in 1.20.2 1.36.4; do
-    echo "--- render $version"
-    BAREMETAL_PROGRESS_INTERVAL=0 "$bin/ansible-playbook" -i inventories/production playbooks/render.yml \
-      -e cluster_kubernetes_version=$version -e render_dir="$TMP/render-$version" >"$TMP/render.log" 2>&1 || { cat "$TMP/render.log"; return 1; }
-    grep -A2 'DEPRECATION\|WARNING' "$TMP/render.log" || true
-    (cd "$TMP/render-$version" && find . -type f | sort | head -n 100)
-    # Every host's files are there, and nothing but a template language's value is left unrendered.
-    [ "$(find "$TMP/render-$version" -mindepth 1 -maxdepth 1 -type d ! -name cluster | wc -l)" = 6 ]
-    if grep -rn '{[{%]' "$TMP/render-$version"; then return 1; fi
   done
 }
 
