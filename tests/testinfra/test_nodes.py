@@ -7,7 +7,7 @@ from __future__ import annotations
 import re
 import typing as t
 
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._ipvs import parse
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._ipvs import parse_ipvsadm
 
 MODULES = ["br_netfilter", "ip_vs", "ip_vs_rr", "ip_vs_sh", "ip_vs_wrr", "nf_conntrack", "overlay"]
 
@@ -42,7 +42,7 @@ def test_no_swap(node: dict[str, t.Any]) -> None:
 
 
 def test_ipvs_has_the_api_servers_behind_the_kubernetes_service(node: dict[str, t.Any], host: t.Any) -> None:
-    table = parse(node["ip_vs"])
+    table = parse_ipvsadm(node["ip_vs"])
     behind = {
         f"{service['address']}:{service['port']}": sorted(f"{item['address']}:{item['port']}" for item in service["destinations"])
         for service in table["services"]
