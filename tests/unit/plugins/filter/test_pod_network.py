@@ -9,7 +9,7 @@ import ipaddress
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.baremetal.kubernetes.plugins.filter.pod_network import FilterModule as PodNetwork
@@ -114,6 +114,7 @@ def test_placeholders_that_do_not_fit(count, cidr, length, message):
         placeholders({f"w{n}": f"192.0.2.{n + 1}" for n in range(count)}, cidr, length)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(min_value=1, max_value=40), st.data())
 def test_every_other_node_is_reached_and_the_own_range_never_routed(count, data):
     nodes = placeholders({f"n{n}": f"192.0.2.{n + 1}" for n in range(count)}, "10.244.0.0/16", 24)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _ipvs
@@ -207,6 +207,7 @@ def judge(text):
     return _ipvs._table_check(table, missing, unexpected, EXPECT)["status"], missing
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text())
 def test_no_text_without_the_address_makes_the_server_present(noise):
     text = noise.replace("192.0.2.12", "").replace("C000020C", "")
@@ -215,6 +216,7 @@ def test_no_text_without_the_address_makes_the_server_present(noise):
     assert missing
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.integers(min_value=0, max_value=len(API.rstrip()) - 1))
 def test_no_cut_text_makes_the_server_present(length):
     # the last column may lose digits, but not vanish: "2" is the whole of it
@@ -223,6 +225,7 @@ def test_no_cut_text_makes_the_server_present(length):
     assert "TCP 10.96.0.1:443 -> 192.0.2.12:6443" in missing or "TCP 10.96.0.1:443" in missing
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.sampled_from(API.splitlines() + HEADINGS.splitlines() + ["TCP  10.96.0.2:443 rr", "->", "junk", ""])))
 def test_lines_in_any_order_never_give_a_service_foreign_servers(lines):
     expected, current = set(), None
