@@ -30,7 +30,7 @@ check:  ## Run the fast checks only; ONLY="yamllint core" for some of them
 	@bash .ci/check.sh $(ONLY)
 
 bench: venv link  ## Measure against the usual way of doing the same, side by side
-	umask 022; ansible-playbook -i inventories/lab benchmarks/kernel_role.yml
+	umask 022; python benchmarks/kernel_role.py -i inventories/lab
 
 clean:  ## Remove what was made here, not the lab's machines and cache
 	rm -rf .venv .venv-core .ansible .pytest_cache .hypothesis artifacts/check
