@@ -208,8 +208,11 @@ def make_settings(entries: Sequence[Mapping[str, Any]]) -> List[Setting]:
     return settings
 
 
-def dropin_text(settings: Sequence[Setting], left_out: Sequence[str] = ()) -> str:
-    """Return the file. The keys of left_out (paths) are only mentioned: the kernel has more than that by itself."""
+def dropin_text(settings: Sequence[Setting], left_out: Sequence[str] = (), missing: Sequence[str] = ()) -> str:
+    """Return the file; both lists hold paths.
+
+    The keys of left_out are only mentioned: the kernel has more than that by itself. Those of missing are no error at boot.
+    """
     text = HEADER
     for setting in settings:
         lines = [f"# {line.rstrip()}" for line in setting.comment.splitlines() if line.strip()]
@@ -220,7 +223,7 @@ def dropin_text(settings: Sequence[Setting], left_out: Sequence[str] = ()) -> st
         if setting.path in left_out:
             lines += ["# Not set here, this kernel has more by itself:", f"# {assignment}"]
         else:
-            lines.append(("-" if setting.optional else "") + assignment)
+            lines.append(("-" if setting.path in missing else "") + assignment)
         text += "\n".join(lines) + "\n"
     return text
 
@@ -406,7 +409,8 @@ class Dropin:
             if states[setting.path] == "pending" and not (setting.module or module_of(setting.path)):
                 self.warnings.append(_missing_key(setting))
 
-        text = dropin_text(self.settings, self.left_out()) if self.settings else None
+        missing = [path for path, state in states.items() if state == "missing"]
+        text = dropin_text(self.settings, self.left_out(), missing) if self.settings else None
         file_changes = text != self.old_text or (text is not None and file_mode(self._inside(self.path)) != FILE_MODE)
         to_apply = [setting for setting in self.settings if states[setting.path] == "applied"]
         if not check_mode:

@@ -61,7 +61,7 @@ options:
         type: bool
         default: false
       optional:
-        description: A key this kernel does not have is left alone. The line is written with a leading C(-), so that boot does not mind either.
+        description: A key this kernel does not have is no error. Its line then begins with C(-), so that boot does not mind either.
         type: bool
         default: false
       module:

@@ -6,7 +6,7 @@ import re
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.baremetal.kubernetes.plugins.filter.kernel_plan import kernel_plan
@@ -173,6 +173,7 @@ def test_conntrack_formula(cpus: int, memory_mb: int, expected: int) -> None:
     assert got["net.netfilter.nf_conntrack_max"] == str(expected) and got["net.netfilter.nf_conntrack_buckets"] == str(expected // 4)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 1024), st.integers(128, 8_000_000))
 def test_conntrack_bounds(cpus: int, memory_mb: int) -> None:
     size = conntrack_max(cpus, memory_mb)
@@ -192,7 +193,13 @@ def test_memory_that_differs_by_what_the_kernel_keeps_gives_one_size() -> None:
 
 @pytest.mark.parametrize(
     ("nodes", "pods", "expected"),
-    [(1, 30, (1024, 2048, 4096)), (2, 110, (1024, 2048, 4096)), (100, 250, (2048, 4096, 8192)), (1000, 110, (4096, 8192, 16384)), (5000, 110, (16384, 32768, 65536))],
+    [
+        (1, 30, (1024, 2048, 4096)),
+        (2, 110, (1024, 2048, 4096)),
+        (100, 250, (2048, 4096, 8192)),
+        (1000, 110, (4096, 8192, 16384)),
+        (5000, 110, (16384, 32768, 65536)),
+    ],
 )
 def test_neighbour_thresholds(nodes: int, pods: int, expected: tuple) -> None:
     assert neighbour_thresholds(nodes, pods) == expected

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _sysctl
@@ -26,6 +26,9 @@ from ansible_collections.baremetal.kubernetes.plugins.module_utils._sysctl impor
 )
 
 OWN = "/etc/sysctl.d/99-k8s-network.conf"
+
+# A busy machine is no bug.
+patient = hypothesis_settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 class Machine(Kernel):
@@ -113,6 +116,7 @@ def test_values_are_compared_as_the_kernel_does(path: str, one: str, other: str,
     assert same_value(path, one, other) is same
 
 
+@patient
 @given(st.sets(st.integers(min_value=1, max_value=65535), max_size=60))
 def test_ports_survive_being_written(ports: set[int]) -> None:
     assert parse_ports(format_ports(ports)) == ports
@@ -142,6 +146,7 @@ def test_parser_follows_sysctl_d() -> None:
     assert excluded == {"net/ipv4/conf/all/rp_filter"}
 
 
+@patient
 @given(st.text())
 def test_parser_takes_any_text(text: str) -> None:
     assignments, excluded = parse(text)
@@ -157,11 +162,14 @@ NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
 KEYS = st.lists(NAMES, min_size=2, max_size=5).map(".".join)
 
 
+@patient
 @given(st.dictionaries(KEYS, st.tuples(st.integers(0, 10**9), st.booleans(), st.sampled_from(["", "why", "two\nlines", "# = x"])), max_size=6))
 def test_what_is_written_is_read_back(values: dict) -> None:
     settings = make_settings([{"key": key, "value": v, "optional": o, "comment": c} for key, (v, o, c) in values.items()])
     assignments, excluded = parse(dropin_text(settings))
-    assert [(item.path, item.value, item.lenient) for item in assignments] == [(s.path, s.value, s.optional) for s in settings]
+    assert [(item.path, item.value) for item in assignments] == [(s.path, s.value) for s in settings]
+    missing = [s.path for s in settings if s.optional]
+    assert [item.lenient for item in parse(dropin_text(settings, missing=missing))[0]] == [s.optional for s in settings]
     assert excluded == set()
 
 
@@ -298,6 +306,9 @@ def test_optional_key_may_be_missing(machine: Machine) -> None:
     assert result["missing"] == ["net.ipv6.neigh.default.gc_thresh1"] and machine.writes == []
     assert machine.text().endswith("\n-net.ipv6.neigh.default.gc_thresh1 = 1024\n")
     assert not run(machine, [entry])["changed"]
+    machine.put("/proc/sys/net/ipv6/neigh/default/gc_thresh1", "128\n")
+    assert run(machine, [entry])["applied"] == ["net.ipv6.neigh.default.gc_thresh1"]
+    assert machine.text().endswith("\nnet.ipv6.neigh.default.gc_thresh1 = 1024\n")
 
 
 def test_interface_with_a_dot(machine: Machine) -> None:
