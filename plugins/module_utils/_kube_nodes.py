@@ -19,7 +19,7 @@ WAIT_FOR = ("registered", "pod_cidr", "ready")
 _WORDS = {"registered": "registered", "pod_cidr": "given a pod range", "ready": "Ready"}
 _NEXT = {
     "registered": "Look at `journalctl -u kubelet` on the node; was it joined to this cluster?",
-    "pod_cidr": "Pod ranges come from kube-controller-manager (--allocate-node-cidrs, --cluster-cidr): look at `kubectl -n kube-system get pods` and at its log.",
+    "pod_cidr": "Pod ranges come from kube-controller-manager (--allocate-node-cidrs, --cluster-cidr): look at its log in namespace kube-system.",
     "ready": "Look at `kubectl describe node NAME` and at `journalctl -u kubelet` on the node.",
 }
 
