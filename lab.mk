@@ -12,11 +12,7 @@ lab-down: venv link  ## Remove the lab's machines and end the libvirtd that the 
 	@umask 022; ansible-playbook playbooks/lab_down.yml
 
 lab-ssh:  ## Log in to a machine of the lab: make lab-ssh NODE=cp1, with CMD="..." to run a command
-	@bash .ci/link.sh >/dev/null; ansible-inventory -i inventories/lab --host $(NODE) | python3 -c 'import json, os, shlex, sys; \
-	    host = json.load(sys.stdin); \
-	    os.dup2(os.open("/dev/tty", os.O_RDWR), 0) if os.isatty(1) else None; \
-	    argv = ["ssh", "-i", host["ansible_ssh_private_key_file"]] + shlex.split(host["ansible_ssh_common_args"]); \
-	    os.execvp("ssh", argv + [host["ansible_user"] + "@" + host["ansible_host"]] + sys.argv[1:])' $(CMD)
+	@$(LAB_CACHE)/bin/lab-ssh $(LAB_CACHE) $(NODE) $(CMD)
 
 lab-status:  ## Say what of the lab is up
 	@echo "libvirt: $$($(LAB_CACHE)/bin/lab-libvirt status $(LAB_CACHE) 2>/dev/null || echo 'not running')"

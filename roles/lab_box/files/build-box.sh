@@ -16,7 +16,13 @@ if [ -z "${LAB_BOX_UNSHARED:-}" ]; then
 fi
 
 work=$(mktemp -d "$(dirname "$out")/.box-XXXXXX")
-trap 'rm -rf --one-file-system "$work"' EXIT
+leave() {
+    for place in dev sys proc; do
+        umount --lazy --recursive "$work/root/$place" 2>/dev/null || true
+    done
+    rm -rf --one-file-system "$work"
+}
+trap leave EXIT
 root=$work/root
 mkdir "$root"
 
@@ -80,7 +86,18 @@ systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.ti
 CHROOT
 
 if [ "$bundle" != - ]; then
-    echo "copy the bundle"
+    echo "check and copy the bundle"
+    python3 - "$bundle" <<'PYTHON'
+import hashlib, json, sys
+
+folder = sys.argv[1]
+with open(f"{folder}/manifest.json", encoding="utf-8") as stream:
+    manifest = json.load(stream)
+for entry in manifest["binaries"] + manifest["images"]:
+    with open(f"{folder}/{entry['path']}", "rb") as stream:
+        if hashlib.sha256(stream.read()).hexdigest() != entry["sha256"]:
+            sys.exit(f"{folder}/{entry['path']} is not what the bundle's manifest.json says: remove that bundle and build it anew.")
+PYTHON
     mkdir -p "$root/opt/kubernetes-bundle"
     cp -rL "$bundle/." "$root/opt/kubernetes-bundle/"
     echo "import the bundle's images"

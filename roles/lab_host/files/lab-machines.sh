@@ -14,7 +14,7 @@ own=
 
 lab() { "$cache/bin/lab-libvirt" exec "$cache" "$@"; }
 virsh() { lab virsh --connect "$uri" --quiet "$@"; }
-vagrant() { (cd "$checkout" && lab vagrant "$@"); }
+vagrant() { (cd "$checkout" && lab vagrant --no-tty "$@"); }
 domains() { virsh list --all --name | grep "^$prefix" || true; }
 volumes() { [ ! -d "$cache/libvirt/lib/images" ] || find "$cache/libvirt/lib/images" -name "$1" -printf '%f\n'; }
 
