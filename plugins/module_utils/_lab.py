@@ -201,7 +201,8 @@ def judge(console: str, ended: bool, messages: str, seconds: float) -> Verdict:
         return Verdict("kvm", "A stock kernel boots under KVM.")
     seen = last_line(console) or "nothing"
     if ended:
-        return Verdict("qemu", f"KVM does not boot a stock kernel: QEMU ended with '{last_line(messages) or 'no message'}', and the console's last line was '{seen}'.")
+        message = last_line(messages) or "no message"
+        return Verdict("qemu", f"KVM does not boot a stock kernel: QEMU ended with '{message}', and the console's last line was '{seen}'.")
     return Verdict("qemu", f"KVM does not boot a stock kernel: after {seconds:g} seconds the console's last line was '{seen}'.")
 
 
