@@ -16,7 +16,7 @@ begun=$SECONDS
 one() {
   local name=$1 begun=$EPOCHREALTIME rc=0 outcome=passed
   bash .ci/gate.sh "$name" >"$OUT/$name.log" 2>&1 </dev/null || rc=$?
-  case $rc in 0) ;; 3) outcome=unknown ;; *) outcome=FAILED ;; esac
+  case $rc in 0) ;; 77) outcome=unknown ;; *) outcome=FAILED ;; esac
   echo "$outcome" >"$OUT/$name.outcome"
   awk -v outcome=$outcome -v name="$name" -v begun="$begun" -v ended="$EPOCHREALTIME" \
     'BEGIN { printf "%-8s %-14s %6.1f s\n", outcome, name, ended - begun }'
