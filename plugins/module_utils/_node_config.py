@@ -189,7 +189,9 @@ class NodeConfig:
                 except KeyError:
                     # An earlier task would have made it, perhaps with a package.
                     if not self.check_mode:
-                        raise NodeConfigError(f"Seen: no {key} {name!r} on this node. Wanted: it owns {path}. Next: create it first, or correct the {key}.") from None
+                        raise NodeConfigError(
+                            f"Seen: no {key} {name!r} on this node. Wanted: it owns {path}. Next: create it first, or correct the {key}."
+                        ) from None
                     ids.append(None)
         return ids[0], ids[1]
 
@@ -217,7 +219,10 @@ class NodeConfig:
             status = os.stat(item.path)
         except (FileNotFoundError, NotADirectoryError):
             if os.path.islink(item.path):
-                raise NodeConfigError(f"Seen: {item.path} is a link to {os.readlink(item.path)}, which does not exist. Wanted: a directory. Next: remove the link or make its target.") from None
+                raise NodeConfigError(
+                    f"Seen: {item.path} is a link to {os.readlink(item.path)}, which does not exist. Wanted: a directory. Next: remove the link or"
+                    " make its target."
+                ) from None
             item.rewrite = True
             if self.with_diff:
                 self.diff.append({"before_header": item.path, "after_header": item.path, "before": {"state": "absent"}, "after": {"state": "directory"}})
@@ -271,7 +276,9 @@ class NodeConfig:
             if spec.get("optional"):
                 return None
             if not self.check_mode:
-                raise NodeConfigError(f"Seen: no file {source}. Wanted: its content in {item.path}. Next: make {source} first, or mark {item.path} as optional.")
+                raise NodeConfigError(
+                    f"Seen: no file {source}. Wanted: its content in {item.path}. Next: make {source} first, or mark {item.path} as optional."
+                )
             # An earlier task would have made the source: the content is not known, so only a missing target is sure to change.
             if status is not None:
                 return None
@@ -299,7 +306,10 @@ class NodeConfig:
             return None
         kind = "directory" if stat.S_ISDIR(status.st_mode) else "file"
         if kind == "directory" and os.listdir(path):
-            raise NodeConfigError(f"Seen: {path} is a directory with {len(os.listdir(path))} entries. Wanted: nothing there. Next: empty it; it is not removed with its content.")
+            raise NodeConfigError(
+                f"Seen: {path} is a directory with {len(os.listdir(path))} entries. Wanted: nothing there. Next: empty it; it is not removed with its"
+                " content."
+            )
         if self.with_diff:
             self.diff.append({"before_header": path, "after_header": path, "before": {"state": kind}, "after": {"state": "absent"}})
         return _Item("absent", path, {"directory": kind == "directory"})
@@ -377,12 +387,16 @@ class NodeConfig:
         if not template or not item.rewrite:
             return
         if not any("%s" in word for word in template):
-            raise NodeConfigError(f"Seen: validate {' '.join(template)!r} for {item.path}. Wanted: %s where the name of the new file belongs. Next: correct validate.")
+            raise NodeConfigError(
+                f"Seen: validate {' '.join(template)!r} for {item.path}. Wanted: %s where the name of the new file belongs. Next: correct validate."
+            )
         if self.host.find(template[0]) is None and not os.path.isfile(template[0]):
             # In check mode the package that brings the validator may not be installed yet.
             if self.check_mode:
                 return
-            raise NodeConfigError(f"Seen: no command {template[0]} on this node. Wanted: it judges the new {item.path}, which was not put in place. Next: install it.")
+            raise NodeConfigError(
+                f"Seen: no command {template[0]} on this node. Wanted: it judges the new {item.path}, which was not put in place. Next: install it."
+            )
         if self.check_mode:
             if item.spec.get("source") is not None and not os.path.isfile(item.spec["source"]):
                 return

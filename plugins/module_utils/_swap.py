@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, Optional, Set
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import Runner
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._node_state import (

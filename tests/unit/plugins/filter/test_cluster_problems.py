@@ -74,7 +74,7 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
     # versions
     (
         {"cluster_kubernetes_version": 1.36},
-        "cluster_kubernetes_version is 1.36, but must be a release as a text in quotes, major.minor.patch without a v, such as \"1.36.4\".",
+        'cluster_kubernetes_version is 1.36, but must be a release as a text in quotes, major.minor.patch without a v, such as "1.36.4".',
     ),
     (
         {"cluster_kubernetes_version": "v1.36.4"},
@@ -86,40 +86,50 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
     ),
     (
         {"cluster_kubernetes_version": "1.38.0"},
-        "cluster_kubernetes_version is '1.38.0', but this release of the collection knows Kubernetes up to 1.37; "
-        "choose an older version or update the collection.",
+        (
+            "cluster_kubernetes_version is '1.38.0', but this release of the collection knows Kubernetes up to 1.37; "
+            "choose an older version or update the collection."
+        ),
     ),
     # proxy mode against version
     (
         {"cluster_kubernetes_version": "1.30.9"},
-        "cluster_proxy_mode is 'nftables', but nftables can be used from Kubernetes 1.31 on and cluster_kubernetes_version is '1.30.9'; "
-        "use ipvs or iptables.",
+        (
+            "cluster_proxy_mode is 'nftables', but nftables can be used from Kubernetes 1.31 on and cluster_kubernetes_version is '1.30.9'; "
+            "use ipvs or iptables."
+        ),
     ),
     (
         {"cluster_ipvs_scheduler": "mh", "cluster_kubernetes_version": "1.26.0", "cluster_proxy_mode": "ipvs"},
-        "cluster_ipvs_scheduler is 'mh', but kube-proxy takes mh from 1.27 on and cluster_kubernetes_version is '1.26.0'; "
-        "use rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed or nq.",
+        (
+            "cluster_ipvs_scheduler is 'mh', but kube-proxy takes mh from 1.27 on and cluster_kubernetes_version is '1.26.0'; "
+            "use rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed or nq."
+        ),
     ),
     # names
     (
         {"cluster_name": "My Cluster"},
         "cluster_name is 'My Cluster', but must be lower-case letters, digits and dashes, at most 63, such as kubernetes.",
     ),
-    ({"cluster_dns_domain": "Cluster.Local"}, "cluster_dns_domain is 'Cluster.Local', but must be a DNS domain of lower-case labels, such as cluster.local."),
+    (
+        {"cluster_dns_domain": "Cluster.Local"},
+        "cluster_dns_domain is 'Cluster.Local', but must be a DNS domain of lower-case labels, such as cluster.local.",
+    ),
     ({"cluster_dns_domain": ""}, "cluster_dns_domain is empty, but must be a DNS domain of lower-case labels, such as cluster.local."),
     # choices
     ({"cluster_artifacts": "internet"}, "cluster_artifacts is 'internet', but must be repository or bundle."),
     ({"cluster_cni": "kube-router"}, "cluster_cni is 'kube-router', but must be bridge, flannel, calico or cilium."),
     (
         {"cluster_cni": "weave"},
-        "cluster_cni is 'weave', but Weave Net ended with its company in 2024 and gets no fixes; use cilium or calico, "
-        "both of which encrypt with WireGuard as Weave did, or flannel, or bridge.",
+        (
+            "cluster_cni is 'weave', but Weave Net ended with its company in 2024 and gets no fixes; use cilium or calico, "
+            "both of which encrypt with WireGuard as Weave did, or flannel, or bridge."
+        ),
     ),
     ({"cluster_proxy_mode": "userspace"}, "cluster_proxy_mode is 'userspace', but must be ipvs, nftables, iptables or none."),
     (
         {"cluster_proxy_mode": "none"},
-        "cluster_proxy_mode is 'none', but cluster_cni 'bridge' has nothing to take the place of kube-proxy; "
-        "use calico or cilium, or a proxy mode.",
+        "cluster_proxy_mode is 'none', but cluster_cni 'bridge' has nothing to take the place of kube-proxy; use calico or cilium, or a proxy mode.",
     ),
     (
         {"cluster_proxy_mode": "none", "cluster_cni": "cilium", "cluster_conntrack_owner": "kube_proxy"},
@@ -135,14 +145,18 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
     ),
     (
         {"cluster_pod_cidr": "10.244.0.0/16,fd00:10:244::/56"},
-        "cluster_pod_cidr is '10.244.0.0/16,fd00:10:244::/56', which names more than one network, but one is wanted "
-        "(two address families at once are not supported).",
+        (
+            "cluster_pod_cidr is '10.244.0.0/16,fd00:10:244::/56', which names more than one network, but one is wanted "
+            "(two address families at once are not supported)."
+        ),
     ),
     ({"cluster_service_cidr": "services"}, "cluster_service_cidr is 'services', which is not a network in CIDR notation such as 10.244.0.0/16."),
     (
         {"cluster_pod_cidr": "10.244.0.0/23"},
-        "cluster_pod_cidr is '10.244.0.0/23', but it gives only 2 nodes a /24 (cluster_pod_prefix_length) and the inventory has 3; "
-        "use a larger network or a longer prefix.",
+        (
+            "cluster_pod_cidr is '10.244.0.0/23', but it gives only 2 nodes a /24 (cluster_pod_prefix_length) and the inventory has 3; "
+            "use a larger network or a longer prefix."
+        ),
     ),
     (
         {"cluster_pod_cidr": "10.244.0.0/29"},
@@ -158,8 +172,10 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
     ),
     (
         {"cluster_pod_prefix_length": 26},
-        "cluster_kubelet_max_pods is 110, but a /26 (cluster_pod_prefix_length) has addresses for 61 pods beside network, bridge and broadcast; "
-        "lower the one or shorten the other.",
+        (
+            "cluster_kubelet_max_pods is 110, but a /26 (cluster_pod_prefix_length) has addresses for 61 pods beside network, bridge and broadcast; "
+            "lower the one or shorten the other."
+        ),
     ),
     (
         {"cluster_service_cidr": "172.0.0.0/11"},
@@ -174,62 +190,89 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
         "cluster_service_cidr is 'fd00:10:96::/112', but must be IPv4 like cluster_pod_cidr '10.244.0.0/16'.",
     ),
     ({"cluster_node_cidrs": "192.0.2.0/24"}, "cluster_node_cidrs is '192.0.2.0/24', but must be a list."),
-    ({"cluster_node_cidrs": ["192.0.2.11/24"]}, "cluster_node_cidrs has '192.0.2.11/24', which is an address inside of a network; the network itself is 192.0.2.0/24."),
+    (
+        {"cluster_node_cidrs": ["192.0.2.11/24"]},
+        "cluster_node_cidrs has '192.0.2.11/24', which is an address inside of a network; the network itself is 192.0.2.0/24.",
+    ),
     (
         {"cluster_load_balancer_ranges": ["192.0.2.240-192.0.2.200"]},
         "cluster_load_balancer_ranges has '192.0.2.240-192.0.2.200', which is a range whose last address comes before its first; swap the two.",
     ),
-    ({"cluster_load_balancer_ranges": ["2001:db8::/129"]}, "cluster_load_balancer_ranges has '2001:db8::/129', which is not a network in CIDR notation such as 10.244.0.0/16."),
+    (
+        {"cluster_load_balancer_ranges": ["2001:db8::/129"]},
+        "cluster_load_balancer_ranges has '2001:db8::/129', which is not a network in CIDR notation such as 10.244.0.0/16.",
+    ),
     # overlaps, both ways round
     (
         {"cluster_pod_cidr": "10.96.0.0/16"},
-        "cluster_pod_cidr is '10.96.0.0/16', but cluster_service_cidr is '10.96.0.0/12' and both hold 10.96.0.0-10.96.255.255; "
-        "change one so that they share no address.",
+        (
+            "cluster_pod_cidr is '10.96.0.0/16', but cluster_service_cidr is '10.96.0.0/12' and both hold 10.96.0.0-10.96.255.255; "
+            "change one so that they share no address."
+        ),
     ),
     (
         {"cluster_service_cidr": "10.244.128.0/20"},
-        "cluster_pod_cidr is '10.244.0.0/16', but cluster_service_cidr is '10.244.128.0/20' and both hold 10.244.128.0-10.244.143.255; "
-        "change one so that they share no address.",
+        (
+            "cluster_pod_cidr is '10.244.0.0/16', but cluster_service_cidr is '10.244.128.0/20' and both hold 10.244.128.0-10.244.143.255; "
+            "change one so that they share no address."
+        ),
     ),
     (
         {"cluster_node_cidrs": ["10.240.0.0/12"]},
-        "cluster_pod_cidr is '10.244.0.0/16', but cluster_node_cidrs is '10.240.0.0/12' and both hold 10.244.0.0-10.244.255.255; "
-        "change one so that they share no address.",
+        (
+            "cluster_pod_cidr is '10.244.0.0/16', but cluster_node_cidrs is '10.240.0.0/12' and both hold 10.244.0.0-10.244.255.255; "
+            "change one so that they share no address."
+        ),
     ),
     (
         {"cluster_load_balancer_ranges": ["10.100.0.1-10.100.0.9"]},
-        "cluster_service_cidr is '10.96.0.0/12', but cluster_load_balancer_ranges is '10.100.0.1-10.100.0.9' and both hold 10.100.0.1-10.100.0.9; "
-        "change one so that they share no address.",
+        (
+            "cluster_service_cidr is '10.96.0.0/12', but cluster_load_balancer_ranges is '10.100.0.1-10.100.0.9' and both hold 10.100.0.1-10.100.0.9;"
+            " change one so that they share no address."
+        ),
     ),
     (
         {"cluster_load_balancer_ranges": ["192.0.2.20-192.0.2.21"]},
-        "cluster_load_balancer_ranges is '192.0.2.20-192.0.2.21', but cluster_node_ip of w1 is '192.0.2.21' and both hold 192.0.2.21; "
-        "change one so that they share no address.",
+        (
+            "cluster_load_balancer_ranges is '192.0.2.20-192.0.2.21', but cluster_node_ip of w1 is '192.0.2.21' and both hold 192.0.2.21; "
+            "change one so that they share no address."
+        ),
     ),
     (
         {"cluster_load_balancer_ranges": ["192.0.2.200/30", "192.0.2.203-192.0.2.209"]},
-        "cluster_load_balancer_ranges has '192.0.2.200/30' and '192.0.2.203-192.0.2.209', but these share 192.0.2.203; give each range other addresses.",
+        (
+            "cluster_load_balancer_ranges has '192.0.2.200/30' and '192.0.2.203-192.0.2.209', but these share 192.0.2.203; give each range other"
+            " addresses."
+        ),
     ),
     (
         {"cluster_load_balancer_ranges": ["192.0.2.200/30"], "cluster_api_endpoint": "192.0.2.201:6443"},
-        "cluster_load_balancer_ranges is '192.0.2.200/30', but cluster_api_endpoint is '192.0.2.201' and both hold 192.0.2.201; "
-        "change one so that they share no address.",
+        (
+            "cluster_load_balancer_ranges is '192.0.2.200/30', but cluster_api_endpoint is '192.0.2.201' and both hold 192.0.2.201; "
+            "change one so that they share no address."
+        ),
     ),
     # endpoint
     (
         {"cluster_api_endpoint": "api.example.com"},
-        "cluster_api_endpoint is 'api.example.com', but must be host:port, with brackets around an IPv6 address, such as api.example.com:6443 "
-        "or [2001:db8::10]:6443.",
+        (
+            "cluster_api_endpoint is 'api.example.com', but must be host:port, with brackets around an IPv6 address, such as api.example.com:6443 "
+            "or [2001:db8::10]:6443."
+        ),
     ),
     (
         {"cluster_api_endpoint": "https://api.example.com:6443"},
-        "cluster_api_endpoint is 'https://api.example.com:6443', but must be host:port, with brackets around an IPv6 address, such as "
-        "api.example.com:6443 or [2001:db8::10]:6443.",
+        (
+            "cluster_api_endpoint is 'https://api.example.com:6443', but must be host:port, with brackets around an IPv6 address, such as "
+            "api.example.com:6443 or [2001:db8::10]:6443."
+        ),
     ),
     (
         {"cluster_api_endpoint": "2001:db8::10:6443"},
-        "cluster_api_endpoint is '2001:db8::10:6443', but must be host:port, with brackets around an IPv6 address, such as "
-        "api.example.com:6443 or [2001:db8::10]:6443.",
+        (
+            "cluster_api_endpoint is '2001:db8::10:6443', but must be host:port, with brackets around an IPv6 address, such as "
+            "api.example.com:6443 or [2001:db8::10]:6443."
+        ),
     ),
     (
         {"cluster_api_endpoint": "192.0.2.999:6443"},
@@ -237,41 +280,70 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
     ),
     (
         {"cluster_api_endpoint": "127.0.0.1:6443"},
-        "cluster_api_endpoint is '127.0.0.1:6443', but every node must reach the API servers there; use an address that is not only this machine's own.",
+        (
+            "cluster_api_endpoint is '127.0.0.1:6443', but every node must reach the API servers there; use an address that is not only this"
+            " machine's own."
+        ),
     ),
     # ports
     ({"cluster_api_port": 0}, "cluster_api_port is 0, but must be a whole number from 1 to 65535."),
     ({"cluster_api_port": True}, "cluster_api_port is True, but must be a whole number from 1 to 65535."),
-    ({"cluster_node_port_range": "30000:32767"}, "cluster_node_port_range is '30000:32767', but must be first-last with ports from 1 to 65535, such as 30000-32767."),
-    ({"cluster_node_port_range": "32767-30000"}, "cluster_node_port_range is '32767-30000', but must be first-last with ports from 1 to 65535, such as 30000-32767."),
+    (
+        {"cluster_node_port_range": "30000:32767"},
+        "cluster_node_port_range is '30000:32767', but must be first-last with ports from 1 to 65535, such as 30000-32767.",
+    ),
+    (
+        {"cluster_node_port_range": "32767-30000"},
+        "cluster_node_port_range is '32767-30000', but must be first-last with ports from 1 to 65535, such as 30000-32767.",
+    ),
     (
         {"cluster_node_port_range": "2000-7000"},
-        "cluster_node_port_range is '2000-7000', but it holds ports 2379 (etcd's clients), 2380 (etcd's peers), 2381 (etcd's metrics) and "
-        "6443 (the API server); choose a range without ports that a node uses.",
+        (
+            "cluster_node_port_range is '2000-7000', but it holds ports 2379 (etcd's clients), 2380 (etcd's peers), 2381 (etcd's metrics) and "
+            "6443 (the API server); choose a range without ports that a node uses."
+        ),
     ),
     # kube-proxy
     ({"cluster_ipvs_scheduler": "random"}, "cluster_ipvs_scheduler is 'random', but must be rr, wrr, lc, wlc, lblc, lblcr, sh, dh, sed, nq or mh."),
     ({"cluster_ipvs_tcp_timeout": 900}, "cluster_ipvs_tcp_timeout is 900, but must be a duration with units, such as 900s or 1h30m."),
     ({"cluster_ipvs_udp_timeout": "-5s"}, "cluster_ipvs_udp_timeout is '-5s', but must be a duration with units, such as 900s or 1h30m."),
-    ({"cluster_ipvs_sync_period": "0s", "cluster_ipvs_min_sync_period": "0s"}, "cluster_ipvs_sync_period is '0s', but must be longer than zero, such as 30s."),
+    (
+        {"cluster_ipvs_sync_period": "0s", "cluster_ipvs_min_sync_period": "0s"},
+        "cluster_ipvs_sync_period is '0s', but must be longer than zero, such as 30s.",
+    ),
     (
         {"cluster_nftables_min_sync_period": "1m"},
         "cluster_nftables_min_sync_period is '1m', but must not be longer than cluster_nftables_sync_period '30s'.",
     ),
-    ({"cluster_ipvs_exclude_cidrs": ["10.0.0.1"]}, "cluster_ipvs_exclude_cidrs has '10.0.0.1', which is not a network in CIDR notation such as 10.244.0.0/16."),
-    ({"cluster_node_port_addresses": ["primary", "10.0.0.0/8"]}, "cluster_node_port_addresses has 'primary', which is not a network in CIDR notation such as 10.244.0.0/16."),
+    (
+        {"cluster_ipvs_exclude_cidrs": ["10.0.0.1"]},
+        "cluster_ipvs_exclude_cidrs has '10.0.0.1', which is not a network in CIDR notation such as 10.244.0.0/16.",
+    ),
+    (
+        {"cluster_node_port_addresses": ["primary", "10.0.0.0/8"]},
+        "cluster_node_port_addresses has 'primary', which is not a network in CIDR notation such as 10.244.0.0/16.",
+    ),
     ({"cluster_conntrack_max_per_core": -1}, "cluster_conntrack_max_per_core is -1, but must be a whole number from 0 to 2147483647."),
-    ({"cluster_conntrack_udp_timeout": "1 hour"}, "cluster_conntrack_udp_timeout is '1 hour', but must be a duration with units, such as 900s or 1h30m."),
+    (
+        {"cluster_conntrack_udp_timeout": "1 hour"},
+        "cluster_conntrack_udp_timeout is '1 hour', but must be a duration with units, such as 900s or 1h30m.",
+    ),
     ({"cluster_kube_proxy_config": []}, "cluster_kube_proxy_config is [], but must be a dict."),
     # kubelet, runtime, kubeadm
     ({"cluster_kubelet_max_pods": "many"}, "cluster_kubelet_max_pods is 'many', but must be a whole number from 1 to 65535."),
     (
         {"cluster_container_runtime_endpoint": "/run/containerd/containerd.sock"},
-        "cluster_container_runtime_endpoint is '/run/containerd/containerd.sock', but must be the URL of a socket, such as unix:///run/containerd/containerd.sock.",
+        (
+            "cluster_container_runtime_endpoint is '/run/containerd/containerd.sock', but must be the URL of a socket, such as"
+            " unix:///run/containerd/containerd.sock."
+        ),
     ),
     (
         {"cluster_image_repository": "https://registry.example.com"},
-        "cluster_image_repository is 'https://registry.example.com', but must be a registry with an optional path and without https://, such as registry.k8s.io.",
+        (
+            "cluster_image_repository is 'https://registry.example.com', but must be a registry with an optional path and without https://, such as"
+            " registry.k8s.io."
+        ),
     ),
     ({"cluster_timeout_discovery": "0s"}, "cluster_timeout_discovery is '0s', but must be longer than zero, such as 30s."),
     ({"cluster_ignore_preflight_errors": "Swap"}, "cluster_ignore_preflight_errors is 'Swap', but must be a list."),
@@ -345,9 +417,15 @@ def test_names_of_nodes(name: str) -> None:
 @pytest.mark.parametrize(
     ("address", "rule"),
     [
-        ("cp1.example.com", "is 'cp1.example.com', but must be an IP address of this host in the network of the cluster; set cluster_node_ip in its host variables."),
+        (
+            "cp1.example.com",
+            "is 'cp1.example.com', but must be an IP address of this host in the network of the cluster; set cluster_node_ip in its host variables.",
+        ),
         ("", "is empty, but must be an IP address of this host"),
-        ("0.0.0.0", "is '0.0.0.0', which is the unspecified address, but other nodes must reach this one there; set an address of its own interface."),
+        (
+            "0.0.0.0",
+            "is '0.0.0.0', which is the unspecified address, but other nodes must reach this one there; set an address of its own interface.",
+        ),
         ("::", "which is the unspecified address"),
         ("127.0.0.1", "which is a loopback address"),
         ("::1", "which is a loopback address"),
@@ -457,7 +535,20 @@ def test_wrong_use_of_the_filter() -> None:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("900s", 900), ("4m0s", 240), ("1h30m", 5400), ("0s", 0), ("0", 0), ("1.5s", 1.5), ("100ms", 0.1), ("s", None), ("", None), ("5", None), (5, None), ("1d", None)],
+    [
+        ("900s", 900),
+        ("4m0s", 240),
+        ("1h30m", 5400),
+        ("0s", 0),
+        ("0", 0),
+        ("1.5s", 1.5),
+        ("100ms", 0.1),
+        ("s", None),
+        ("", None),
+        ("5", None),
+        (5, None),
+        ("1d", None),
+    ],
 )
 def test_durations(text: t.Any, seconds: float | None) -> None:
     assert _cluster.duration_seconds(text) == (None if seconds is None else pytest.approx(seconds))

@@ -53,7 +53,15 @@ class Machine:
 
     def running(self, name, seconds_ago, **properties):
         at = str(int((UPTIME - seconds_ago) * 1e6))
-        self.add(name, ActiveState="active", SubState="running", UnitFileState="enabled", ExecMainStartTimestampMonotonic=at, ActiveEnterTimestampMonotonic=at, **properties)
+        self.add(
+            name,
+            ActiveState="active",
+            SubState="running",
+            UnitFileState="enabled",
+            ExecMainStartTimestampMonotonic=at,
+            ActiveEnterTimestampMonotonic=at,
+            **properties,
+        )
 
     def changing(self):
         """Return the commands that change something."""
@@ -481,7 +489,10 @@ def test_killed_between_write_and_restart(machine, tmp_path):
 @pytest.mark.parametrize("step", ["daemon-reload", "enable", "start"])
 def test_killed_at_any_command_of_a_first_run(machine, tmp_path, step):
     path = tmp_path / "etc/systemd/system/y.service"
-    options = {"files": [{"path": str(path), "content": "[Service]\n"}], "units": [{"name": "y.service", "enabled": True, "state": "started", "restart_when": [str(path)]}]}
+    options = {
+        "files": [{"path": str(path), "content": "[Service]\n"}],
+        "units": [{"name": "y.service", "enabled": True, "state": "started", "restart_when": [str(path)]}],
+    }
     machine.kill_before = lambda argv: argv[:2] == ["systemctl", step]
     with pytest.raises(Killed):
         machine.apply(**options)
@@ -571,7 +582,14 @@ def test_failing_start_brings_its_evidence(machine, tmp_path):
     job = nc.NodeConfig(machine.host(), units=[service(tmp_path)])
     with pytest.raises(nc.NodeConfigError) as error:
         job.apply()
-    for word in ("Seen: systemctl start x.service", "Job for it failed", "Wanted: started", "Next: journalctl -u x.service", "* x.service - seen", "the last words"):
+    for word in (
+        "Seen: systemctl start x.service",
+        "Job for it failed",
+        "Wanted: started",
+        "Next: journalctl -u x.service",
+        "* x.service - seen",
+        "the last words",
+    ):
         assert word in str(error.value)
     assert ["systemctl", "reset-failed", "--", "x.service"] in machine.calls
     assert ["journalctl", "--no-pager", "--quiet", "-n", "20", "-u", "x.service"] in machine.calls

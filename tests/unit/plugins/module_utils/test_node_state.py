@@ -67,11 +67,18 @@ def test_nothing_asked_runs_no_command(root):
 
 def test_one_command_for_all_units_and_one_for_all_packages(root):
     run = Script(
-        (1, "containerd\tinstall\tinstalled\t1.6.20~ds1-1+deb12u1\nrunc\tdeinstall\tconfig-files\t1.1.5\nkubelet\thold\tinstalled\t1.36.4-1.1\n", "no packages found matching nope"),
+        (
+            1,
+            "containerd\tinstall\tinstalled\t1.6.20~ds1-1+deb12u1\nrunc\tdeinstall\tconfig-files\t1.1.5\nkubelet\thold\tinstalled\t1.36.4-1.1\n",
+            "no packages found matching nope",
+        ),
         (
             0,
-            "Id=containerd.service\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nActiveEnterTimestamp=Sat 2026-11-21 03:40:12 UTC\n\n"
-            "Id=nope.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nActiveEnterTimestamp=\n",
+            (
+                "Id=containerd.service\nLoadState=loaded\nActiveState=active\nSubState=running\nUnitFileState=enabled\nActiveEnterTimestamp=Sat"
+                " 2026-11-21 03:40:12"
+                " UTC\n\nId=nope.service\nLoadState=not-found\nActiveState=inactive\nSubState=dead\nUnitFileState=\nActiveEnterTimestamp=\n"
+            ),
             "",
         ),
     )
@@ -93,7 +100,16 @@ def test_rpm(root):
     (root / "etc/os-release").write_text(ROCKY)
     (root / "etc/dnf/plugins").mkdir(parents=True)
     (root / "etc/dnf/plugins/versionlock.list").write_text("# Added\nkubelet-0:1.36.4-150500.1.1.*\nkubelet-doc-0:1-1.*\n")
-    run = Script((2, "containerd.io\t0\t2.2.1-3.1.el9\nkubelet\t0\t1.36.4-150500.1.1\nepoch\t2\t1.0-1\npackage nope is not installed\npackage kubelet-doc is not installed\n", ""))
+    run = Script(
+        (
+            2,
+            (
+                "containerd.io\t0\t2.2.1-3.1.el9\nkubelet\t0\t1.36.4-150500.1.1\nepoch\t2\t1.0-1\npackage nope is not installed\npackage kubelet-doc"
+                " is not installed\n"
+            ),
+            "",
+        )
+    )
     node = state.node_state(run, [], [], ["containerd.io", "kubelet", "epoch", "nope", "kubelet-doc"], str(root))
     assert node["packages"] == {"containerd.io": "2.2.1-3.1.el9", "kubelet": "1.36.4-150500.1.1", "epoch": "2:1.0-1", "nope": None, "kubelet-doc": None}
     assert "kubelet" in node["held"] and "containerd.io" not in node["held"]
@@ -133,7 +149,10 @@ def test_parse_show_keeps_equal_signs():
     assert parse_show("A=b=c\nB=\n\n\nA=d\n") == [{"A": "b=c", "B": ""}, {"A": "d"}]
 
 
-@pytest.mark.parametrize("name, full", [("containerd", "containerd.service"), ("a.socket", "a.socket"), ("dev-sda2.swap", "dev-sda2.swap"), ("getty@tty1", "getty@tty1.service")])
+@pytest.mark.parametrize(
+    "name, full",
+    [("containerd", "containerd.service"), ("a.socket", "a.socket"), ("dev-sda2.swap", "dev-sda2.swap"), ("getty@tty1", "getty@tty1.service")],
+)
 def test_unit_name(name, full):
     assert unit_name(name) == full
 
@@ -171,7 +190,12 @@ def test_fstab_swaps():
 
 
 def test_swap_units(root):
-    unit_file(root, "run/systemd/generator/dev-sda2.swap", "[Unit]\nSourcePath=/etc/fstab\n[Swap]\nWhat=/dev/sda2\n", "run/systemd/generator/swap.target.requires")
+    unit_file(
+        root,
+        "run/systemd/generator/dev-sda2.swap",
+        "[Unit]\nSourcePath=/etc/fstab\n[Swap]\nWhat=/dev/sda2\n",
+        "run/systemd/generator/swap.target.requires",
+    )
     unit_file(root, "run/systemd/generator/dev-zram0.swap", "[Swap]\nWhat=/dev/zram0\n", "run/systemd/generator/swap.target.wants")
     unit_file(root, "etc/systemd/system/swapfile.swap", "[Swap]\nWhat=/swapfile\n", "etc/systemd/system/swap.target.wants")
     unit_file(root, "etc/systemd/system/notenabled.swap", "[Swap]\nWhat=/x\n")

@@ -190,7 +190,7 @@ def test_check_mode_changes_nothing_and_says_what_would_change(machine: Machine)
     assert machine.writes == [] and machine.text() is None
     done = run(machine, [FORWARD])
     assert planned["diff"] == done["diff"]
-    assert {k: v for k, v in planned.items()} == done
+    assert dict(planned) == done
     assert not run(machine, [FORWARD], check_mode=True)["changed"]
 
 

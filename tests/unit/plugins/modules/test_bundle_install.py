@@ -79,7 +79,7 @@ class Bundle:
             self.manifest["binaries"].append({"name": name, "path": f"bin/{name}", "sha256": sha256(data), "version": version})
         for ref in IMAGES:
             data = f"image {ref} layers".encode()
-            path = f"images/{ref.split('/')[-1].split(':')[0]}.tar"
+            path = f"images/{ref.rsplit('/', maxsplit=1)[-1].split(':', maxsplit=1)[0]}.tar"
             (self.root / path).write_bytes(data)
             self.manifest["images"].append({"ref": ref, "path": path, "sha256": sha256(data)})
         self.write()
@@ -254,7 +254,7 @@ def test_removed_image_comes_back(bundle, run):
 
 def test_killed_between_binaries_and_stamp(bundle, run, monkeypatch):
     containerd = Containerd()
-    monkeypatch.setattr(_bundle, "write_stamp", lambda *args: (_ for _ in ()).throw(OSError("killed")))
+    monkeypatch.setattr(_bundle, "write_stamp", lambda *args: (dummy for dummy in ()).throw(OSError("killed")))
     run(bundle.arguments(), containerd, fails=True)
     monkeypatch.undo()
     (bundle.bin_dir / ".kubelet.unfinished").write_bytes(b"half")

@@ -29,7 +29,7 @@ def test_check_names_what_is_missing(capsys, tmp_path, check_mode):
 
 
 def test_check_fails_where_it_cannot_look(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr(_lab, "parse_available_memory", lambda text: (_ for _ in ()).throw(_lab.LabError("No memory.")))
+    monkeypatch.setattr(_lab, "parse_available_memory", lambda text: (dummy for dummy in ()).throw(_lab.LabError("No memory.")))
     result = run(lab_check, capsys, cache_dir=str(tmp_path), memory_mib=1, disk_gib=1)
     assert result["failed"] and result["msg"] == "Cannot look at this machine. No memory."
 
