@@ -1,10 +1,9 @@
-#!/usr/bin/env python3
 # Copyright: (c) Bare-metal Kubernetes contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Measure role kernel against loops of community.general.modprobe and ansible.posix.sysctl, and print the ratios.
 
-    benchmarks/kernel_role.py -i inventories/lab [-e bench_host=w1]
+    python3 benchmarks/kernel_role.py -i inventories/lab [-e bench_host=w1]
 
 Arguments are handed to ansible-playbook. The exit code says whether everything ran, not how fast it was.
 """

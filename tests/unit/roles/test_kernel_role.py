@@ -9,7 +9,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[3]
@@ -93,10 +92,3 @@ def test_three_round_trips_and_swap_only_where_there_is_some() -> None:
         "swap_off",
     ]
     assert "when" in tasks[3] and not any("when" in task for task in tasks[:3])
-
-
-@pytest.mark.parametrize("name", ["kernel_modules_path", "kernel_reserved_ports", "kernel_cpus", "kernel_swap_off", "kernel_on_override"])
-def test_argument_specs_are_the_defaults(name: str) -> None:
-    options = yaml.safe_load((ROLE / "meta/argument_specs.yml").read_text())["argument_specs"]["main"]["options"]
-    defaults = yaml.safe_load((ROLE / "defaults/main.yml").read_text())
-    assert list(sorted(options)) == sorted(defaults) and options[name]["default"] == defaults[name]
