@@ -186,7 +186,11 @@ def parse_ipvsadm(text: str) -> Dict[str, List[Any]]:
     known = set()
     columns = 0
     for line in lines:
-        if not line.strip() or _TITLE.match(line):
+        if not line.strip():
+            continue
+        if _TITLE.match(line):
+            # a second listing behind the first
+            current = None
             continue
         heading = _SERVICE_COLUMNS.match(line)
         if heading:

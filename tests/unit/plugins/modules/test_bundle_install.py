@@ -344,8 +344,7 @@ def test_containerd_down(bundle, run):
     assert "does not list its images (ctr: failed to dial" in result["msg"] and "systemctl status containerd" in result["msg"]
     result = run(bundle.arguments(), Containerd(running=False), check=True)
     assert [entry["state"] for entry in result["images"]] == ["missing", "missing"]
-    warning = result["warnings"][0]
-    assert "count as missing" in (warning if isinstance(warning, str) else json.dumps(warning))
+    assert any("count as missing" in str(warning) for warning in result["warnings"])
 
 
 def test_import_fails(bundle, run):
