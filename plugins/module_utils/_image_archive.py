@@ -116,12 +116,16 @@ def _info(name: str, kind: bytes, mode: int, size: int = 0, linkname: str = "", 
 
 
 def _excluded(name: str, patterns: t.Sequence[str]) -> bool:
-    return any(name == pattern or name.startswith(pattern + "/") for pattern in patterns)
+    """A pattern with a slash at its end means what is below a directory, not the directory."""
+    for pattern in patterns:
+        plain = _plain(pattern)
+        if name.startswith(f"{plain}/") or (name == plain and not pattern.endswith("/")):
+            return True
+    return False
 
 
 def _members(archive: tarfile.TarFile, layer: Layer) -> t.Dict[str, _Entry]:
     found: t.Dict[str, _Entry] = {}
-    excluded = [_plain(pattern) for pattern in layer.exclude]
     hard: t.Dict[str, t.List[str]] = {}
     content: t.Dict[str, tarfile.TarInfo] = {}
     for member in archive:
@@ -137,7 +141,7 @@ def _members(archive: tarfile.TarFile, layer: Layer) -> t.Dict[str, _Entry]:
             hard.setdefault(target, []).append(name)
             content[name] = content[target]
             member = content[target]
-        if _excluded(name, excluded):
+        if _excluded(name, layer.exclude):
             continue
         info = _info(name, member.type, stat.S_IMODE(member.mode), member.size, member.linkname, member.uid, member.gid)
         # File capabilities travel as extended attributes; every other pax header is about time or names.

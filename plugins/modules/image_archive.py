@@ -49,7 +49,7 @@ options:
         description: A tar whose members the layer holds, such as a root file system. Device nodes in it are left out.
         type: path
       exclude:
-        description: Paths inside the tar that are left out with all that is below them.
+        description: Paths inside the tar that are left out with all that is below them; with a slash at its end the directory itself stays.
         type: list
         elements: str
         default: []

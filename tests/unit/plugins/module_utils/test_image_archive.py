@@ -119,6 +119,12 @@ def test_root_file_system(tmp_path):
     assert {member.uname for member, dummy in found.values()} == {""}
 
 
+def test_excluded_below_a_directory(tmp_path):
+    path = str(tmp_path / "image.tar")
+    write_image(path, image([Layer(tar=make_root(tmp_path / "root.tar"), exclude=("etc/apt/", "/usr/"))]))
+    assert list(layer_members(path)) == ["bin", "dev", "etc", "etc/apt", "etc/aptitude", "usr"]
+
+
 def test_excluded_hard_link_target_leaves_the_content(tmp_path):
     path = str(tmp_path / "image.tar")
     write_image(path, image([Layer(tar=make_root(tmp_path / "root.tar"), exclude=("usr/bin/perl5",))]))
