@@ -278,3 +278,92 @@ def test_waiting_is_bounded():
 
     result = _ipvs.wait_status(lambda: {"verdict": "fail", "checks": [{}]}, 9, clock=lambda: now[0], sleep=sleep)
     assert (result["verdict"], result["waited"]) == ("fail", 8)
+
+
+# --- one table in its three forms, as ipvsadm 1.31 and Linux 6.1 print it
+
+NUMERIC = """IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  10.0.0.1:80 wrr persistent 360 mask 255.255.255.0
+  -> 10.0.1.1:8080                Masq    5      0          0
+  -> 10.0.1.2:80                  Tunnel  0      0          0
+TCP  127.0.0.1:443 rr
+  -> 127.0.0.1:6443               Masq    1      0          0
+UDP  10.0.0.1:53 rr ops
+  -> 10.0.1.1:53                  Route   1      0          0
+SCTP 10.0.0.1:2905 rr
+TCP  [2001:db8::1]:443 sh (sh-fallback,sh-port)
+  -> [2001:db8::2]:6443           Masq    1      0          0
+FWM  16 wlc
+  -> 10.0.1.1:0                   Route   3      0          0
+FWM  17 IPv6 rr
+"""
+NAMES = """IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port           Forward Weight ActiveConn InActConn
+TCP  10.0.0.1:http wrr persistent 360 mask 255.255.255.0
+  -> 10.0.1.1:http-alt            Masq    5      0          0
+  -> 10.0.1.2:http                Tunnel  0      0          0
+TCP  localhost:https rr
+  -> localhost:6443               Masq    1      0          0
+UDP  10.0.0.1:domain rr ops
+  -> 10.0.1.1:domain              Route   1      0          0
+SCTP 10.0.0.1:2905 rr
+TCP  [2001:db8::1]:https sh (sh-fallback,sh-port)
+  -> [2001:db8::2]:6443           Masq    1      0          0
+FWM  16 wlc
+  -> 10.0.1.1:0                   Route   3      0          0
+FWM  17 IPv6 rr
+"""
+KERNEL = """IP Virtual Server version 1.2.1 (size=4096)
+Prot LocalAddress:Port Scheduler Flags
+  -> RemoteAddress:Port Forward Weight ActiveConn InActConn
+TCP  0A000001:0050 wrr  persistent 90000 FFFFFF00
+  -> 0A000102:0050      Tunnel  0      0          0
+  -> 0A000101:1F90      Masq    5      0          0
+UDP  0A000001:0035 rr ops
+  -> 0A000101:0035      Route   1      0          0
+TCP  [2001:0db8:0000:0000:0000:0000:0000:0001]:01BB sh
+  -> [2001:0db8:0000:0000:0000:0000:0000:0002]:192B      Masq    1      0          0
+SCTP  0A000001:0B59 rr
+TCP  7F000001:01BB rr
+  -> 7F000001:192B      Masq    1      0          0
+FWM  00000010 wlc
+  -> 0A000101:0000      Route   3      0          0
+FWM  00000011 rr
+"""
+
+
+def facts(text):
+    """What all numeric forms tell, without an order."""
+    parsed = _ipvs.parse_ipvsadm(text)
+    assert parsed["errors"] == []
+    return {
+        (
+            (s["protocol"], s["address"], s["port"], s["fwmark"], s["scheduler"], s["persistent"], s["persistent_mask"], s["one_packet"]),
+            tuple(sorted(tuple(d.values()) for d in s["destinations"])),
+        )
+        for s in parsed["services"]
+    }
+
+
+def test_the_kernel_and_ipvsadm_tell_the_same():
+    assert len(facts(NUMERIC)) == 7
+    assert facts(NUMERIC) == facts(KERNEL)
+
+
+def test_names_tell_the_same_shape():
+    shapes = [
+        [(s["protocol"], s["scheduler"], s["flags"], [d["weight"] for d in s["destinations"]]) for s in _ipvs.parse_ipvsadm(text)["services"]]
+        for text in (NUMERIC, NAMES)
+    ]
+    assert shapes[0] == shapes[1]
+    assert _ipvs.parse_ipvsadm(NAMES)["errors"] == []
+
+
+def test_ticks_are_not_taken_for_seconds():
+    (numeric,) = [s for s in _ipvs.parse_ipvsadm(NUMERIC)["services"] if s["persistent"]]
+    (kernel,) = [s for s in _ipvs.parse_ipvsadm(KERNEL)["services"] if s["persistent"]]
+    assert (numeric["persistent_timeout"], numeric["persistent_ticks"]) == (360, None)
+    assert (kernel["persistent_timeout"], kernel["persistent_ticks"]) == (None, 90000)
