@@ -53,7 +53,7 @@ tidy() {
 # Boxes built here before and their images, unless a machine still runs on them.
 remove_old_boxes() {
     local name image used
-    [ -n "$own" ] || return 0
+    [ -n "$own" ] && [[ $1 == baremetal-kubernetes/lab-* ]] || return 0
     for name in $(vagrant box list | awk '{print $1}' | grep '^baremetal-kubernetes/lab-' || true); do
         [ "$name" = "$1" ] || grep -qs "\"$name\"" "$cache"/libvirt/vagrant/machines/*/libvirt/box_meta ||
             vagrant box remove --force --all "$name" >>"$log" 2>&1
@@ -66,6 +66,12 @@ remove_old_boxes() {
         grep -qF "$image" <<<"$used" || rm -f "$cache/libvirt/lib/images/$image"
     done
     virsh pool-refresh default >/dev/null 2>&1 || true
+    # A machine starts with its own box's kernel, so that a box in use stays whole.
+    for image in "$cache"/box/*/; do
+        name=$(basename "$image")
+        [ "$name" = current ] || [ "baremetal-kubernetes/lab-$name" = "$1" ] ||
+            grep -qs "\"baremetal-kubernetes/lab-$name\"" "$cache"/libvirt/vagrant/machines/*/libvirt/box_meta || rm -rf "$image"
+    done
 }
 
 # ssh keeps connections open that a new machine at the same address knows nothing of.
