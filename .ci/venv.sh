@@ -10,9 +10,9 @@ target=$VENV file=requirements.txt oldest=11 core=()
 if [ "${1:-}" = core ]; then
   target=$VENV_CORE file=tests/requirements-core.txt
   if "$VENV/bin/python" -c 'import sys, ansible.release as r; sys.exit(not r.__version__.startswith("2.19."))'; then
-    oldest=12 core=("ansible-core>=2.20.0")
+    oldest=12 core=("ansible-core>=2.20.0" "ansible>=13.0.0")
   else
-    core=("ansible-core>=2.19.0,<2.20")
+    core=("ansible-core>=2.19.0,<2.20" "ansible>=12.0.0,<13")
   fi
 fi
 

@@ -34,7 +34,15 @@ def _key_and_certificate(name, issuer=None, addresses=()):
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
+        # As kubeadm's certificates have them; Python 3.13 insists.
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key((issuer[0] if issuer else key).public_key()), critical=False)
     )
+    if issuer is None:
+        flags = dict.fromkeys(
+            ["content_commitment", "data_encipherment", "key_agreement", "crl_sign", "encipher_only", "decipher_only"], False
+        ) | dict.fromkeys(["digital_signature", "key_encipherment", "key_cert_sign"], True)
+        builder = builder.add_extension(x509.KeyUsage(**flags), critical=True)
     if addresses:
         names = [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses]
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
