@@ -56,6 +56,9 @@ class KubeApi:
             self.server = server or _value(text, "server")
             self.timeout = timeout
             self._context = ssl.create_default_context(cadata=_data(text, "certificate-authority").decode())
+            # Python 3.13 demands key identifiers (RFC 5280) that no other client of Kubernetes asks for; an older authority
+            # brought by the user may lack them.
+            self._context.verify_flags &= ~getattr(ssl, "VERIFY_X509_STRICT", 0)
             self._load_client(_data(text, "client-certificate"), _data(text, "client-key"))
         except (OSError, ValueError, ssl.SSLError) as error:
             raise KubeApiError(f"The kubeconfig {kubeconfig} cannot be used: {error}.") from error
