@@ -2,10 +2,10 @@
 # Copyright: (c) Bare-metal Kubernetes contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-# build-program.sh NAME VERSION: compiles cmd/NAME to /work/out/NAME.part and asks it for its version.
+# build-program.sh NAME VERSION: compiles cmd/NAME to /build/out/NAME.part and asks it for its version.
 set -euo pipefail
 name=$1 version=$2
-cd /work/source
+cd /build/source
 # A program that was half copied when the build was killed has a whole build id, and Go would take it for finished.
 rm -f "_output/local/go/bin/$name" "_output/local/bin/linux/amd64/$name"
 # The date in the program is that of the source: the same source gives the same program.
@@ -21,4 +21,4 @@ if [ "${seen##* }" != "$version" ]; then
   echo "$name calls itself '$seen', $version is wanted." >&2
   exit 1
 fi
-cp "_output/bin/$name" "/work/out/$name.part"
+cp "_output/bin/$name" "/build/out/$name.part"

@@ -14,10 +14,10 @@ cache=_output/local/go/cache
 mkdir -p "$source/$cache" "$work/go-cache" "$work/out"
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-mount --bind "$source" "$root/work/source"
+mount --bind "$source" "$root/build/source"
 # Where Kubernetes' build puts Go's cache; outside of the source it is there again when an interrupted build goes on.
-mount --bind "$work/go-cache" "$root/work/source/$cache"
-mount --bind "$work/out" "$root/work/out"
-mount --bind "$scripts" "$root/work/scripts"
+mount --bind "$work/go-cache" "$root/build/source/$cache"
+mount --bind "$work/out" "$root/build/out"
+mount --bind "$scripts" "$root/build/scripts"
 exec chroot "$root" /usr/bin/env -i HOME=/root LC_ALL=C PATH=/usr/lib/go-1.19/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-  CGO_ENABLED=0 GOPROXY=off GOTOOLCHAIN=local /bin/bash "/work/scripts/$script" "$@"
+  CGO_ENABLED=0 GOPROXY=off GOTOOLCHAIN=local /bin/bash "/build/scripts/$script" "$@"
