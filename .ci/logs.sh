@@ -8,7 +8,7 @@ cache=${BAREMETAL_LAB_CACHE:-$HOME/.cache/baremetal-kubernetes}
 mkdir -p "$target/lab"
 cp "$cache"/console/*.log "$cache"/logs/*.log "$target/lab/" 2>/dev/null
 if [ -e inventories/lab/hosts.yml ]; then
-  timeout 600 ansible-playbook -i inventories/lab tests/integration/logs.yml -e "logs_dir=$target" >"$target/fetch.log" 2>&1 ||
+  timeout 300 ansible-playbook -i inventories/lab tests/integration/logs.yml -e "logs_dir=$target" >"$target/fetch.log" 2>&1 ||
     echo "Not every machine answered, see $target/fetch.log"
 fi
 echo "===== Last lines of what was fetched to $target"

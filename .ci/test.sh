@@ -65,9 +65,10 @@ lab() {
     part "logs of the machines" $((EPOCHSECONDS - begun)) fetched
   fi
   begun=$EPOCHSECONDS
-  molecule destroy -s default >artifacts/molecule/destroy.log 2>&1 || { rc=1; tail -n 30 artifacts/molecule/destroy.log; }
-  part "  molecule destroy" $((EPOCHSECONDS - begun)) "$(outcome "$rc")"
-  return "$rc"
+  result=0
+  molecule destroy -s default >artifacts/molecule/destroy.log 2>&1 || { result=1; tail -n 30 artifacts/molecule/destroy.log; }
+  part "  molecule destroy" $((EPOCHSECONDS - begun)) "$(outcome "$result")"
+  return $((rc != 0 || result != 0))
 }
 
 trap summary EXIT
