@@ -404,9 +404,11 @@ class NodeConfig:
         argv = [word.replace("%s", str(item.temporary)) for word in template]
         code, out, err = self.host.run(argv, VALIDATE_TIMEOUT)
         if code != 0:
+            # A script of several lines would bury what it says.
+            shown = " ".join("[...]" if "\n" in word else word for word in template)
             said = "(not shown: the file is secret)" if item.spec.get("secret") else _shorten(err or out)
             raise NodeConfigError(
-                f"Seen: {' '.join(template)} refused the new {item.path} with return code {code}: {said}. "
+                f"Seen: {shown} refused the new {item.path} with return code {code}: {said}. "
                 f"Wanted: a file it accepts; nothing was replaced. Next: correct the variables the file is made from."
             )
 
