@@ -96,7 +96,7 @@ def modules_load_text(wanted: Sequence[Wanted], stand_ins: Mapping[str, Sequence
     written: Set[str] = set()
     for item in wanted:
         if item.name in left_out:
-            lines.append(f"# {item.name}: left out, this kernel does not have it")
+            lines.append(f"# {item.name}: left out, it cannot be loaded here")
             continue
         for name in stand_ins.get(item.name, [item.name]):
             if canonical(name) in written:
@@ -327,18 +327,22 @@ class KernelModules:
             state = self.machine.present(item.name)
             if state is not None:
                 self.states[item.name] = state
-        todo = [item.name for item in self.wanted if item.name not in self.states]
+        # Before loading: what may not come at boot is not brought in now either.
+        self.check_boot()
+        todo = [item.name for item in self.wanted if item.name not in self.states and item.name not in self.problems]
         if check_mode:
             for name in todo:
                 self.foresee(name)
         elif todo:
             self.load(todo)
+        # Again, with the modules that aliases and merged names turned out to be.
         self.check_boot()
         self.refuse()
         return self.persist(check_mode)
 
     def load(self, names: Sequence[str]) -> None:
         """All at once first, which is one process; then one by one what did not come, for its own message."""
+        before = self.machine.loaded
         self.machine.run(["modprobe", "--all"] + list(names), LOAD_TIMEOUT)
         self.machine.refresh()
         for name in names:
@@ -350,7 +354,8 @@ class KernelModules:
             if self.machine.present(name) is not None:
                 self.states[name] = "load"
             elif code == 0 and self.take_alias(name):
-                self.states[name] = "alias"
+                came = self.machine.loaded - before
+                self.states[name] = "load" if any(canonical(found) in came for found in self.stand_ins[name]) else "alias"
             elif not self.take_successor(name):
                 self.problems[name] = self.machine.explain(name, err)
 
@@ -409,10 +414,12 @@ class KernelModules:
             for name in self.stand_ins.get(item.name, [item.name]):
                 plain = canonical(name)
                 line = self.machine.blacklist.get(plain)
+                if line is None:
+                    continue
                 pulled_in = any(
                     plain in self.machine.dependencies.get(other, set()) and other not in self.machine.blacklist for other in names - {plain}
                 )
-                if line is not None and not pulled_in:
+                if not pulled_in:
                     self.problems[item.name] = (
                         f"Module {name}: {line.source} blacklists it, which keeps systemd-modules-load from loading it at boot. "
                         "Remove it there, then run again."

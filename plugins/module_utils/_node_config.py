@@ -354,7 +354,7 @@ class NodeConfig:
 
     def _remove_stale(self, path: str) -> None:
         parent = os.path.dirname(path)
-        for name in os.listdir(parent):
+        for name in os.listdir(parent) if os.path.isdir(parent) else []:
             if name.startswith(self._prefix(path)) and name.endswith(".tmp"):
                 stale = os.path.join(parent, name)
                 status = _lstat(stale)
@@ -373,7 +373,8 @@ class NodeConfig:
             os.fsync(target.fileno())
 
     def _apply_attributes(self, item: _Item, path: str) -> None:
-        status = os.lstat(path)
+        # Of a directory the path may be a link; what it leads to was planned for.
+        status = os.stat(path)
         uid = status.st_uid if item.uid is None else item.uid
         gid = status.st_gid if item.gid is None else item.gid
         if (uid, gid) != (status.st_uid, status.st_gid):
@@ -443,11 +444,13 @@ class NodeConfig:
                     if item.rewrite and self.host.relabel is not None:
                         self.host.relabel(item.path, item.path)
                     self._note(item)
+                # Also beside what is in place already: the run that followed the killed one came too soon.
+                for spec in [*self.files, *self.links]:
+                    self._remove_stale(spec["path"])
                 for item in items:
                     if item.kind == "absent" or not item.rewrite:
                         continue
                     self._make_parents(item.path)
-                    self._remove_stale(item.path)
                     if item.kind == "file":
                         self._write_temporary(item, os.path.dirname(item.path))
                         self._apply_attributes(item, str(item.temporary))

@@ -45,11 +45,11 @@ class NodeStateError(Exception):
     """The node could not be read."""
 
 
-def read_text(path: str) -> Optional[str]:
+def read_text(path: str, errors: str = "replace") -> Optional[str]:
     """Return the text of a small file, or None when it does not exist."""
     try:
         with open(path, "rb") as handle:
-            return handle.read().decode("utf-8", "replace")
+            return handle.read().decode("utf-8", errors)
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -92,7 +92,8 @@ def parse_swaps(text: str) -> List[Dict[str, Any]]:
 def fstab_swaps(text: str) -> List[Dict[str, str]]:
     """Return the fstab lines that bring swap back at the next boot."""
     found = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not splitlines(): a form feed or a Unicode separator ends no line for mount.
+    for number, line in enumerate(text.split("\n"), start=1):
         fields = line.split()
         if len(fields) < 3 or fields[0].startswith("#") or fields[2] != "swap":
             continue
@@ -196,8 +197,8 @@ def rpm_packages(run: Runner, names: Sequence[str], root: str = "/") -> Tuple[Di
     packages: Dict[str, Optional[str]] = {name: None for name in names}
     argv = ["rpm", "-q", "--qf", "%{NAME}\\t%{EPOCHNUM}\\t%{VERSION}-%{RELEASE}\\n"] + list(names)
     code, out, err = run(argv, PACKAGE_TIMEOUT)
-    # rpm returns the number of missing packages and says so on standard output.
-    if code == NOT_FOUND or (code != 0 and "is not installed" not in out):
+    # rpm returns the number of missing packages and says so on standard output, also of those in a database it cannot open.
+    if code == NOT_FOUND or (code != 0 and ("error:" in err or "is not installed" not in out)):
         raise _failed(argv, code, out, err)
     for line in out.splitlines():
         fields = line.split("\t")

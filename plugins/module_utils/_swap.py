@@ -41,6 +41,10 @@ def fstab_without_swap(text: str) -> str:
     return "\n".join(MARK + line if number in numbers else line for number, line in enumerate(lines, start=1))
 
 
+def _printable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class Swap:
     """The swap of one machine; root is another directory in tests only."""
 
@@ -49,7 +53,8 @@ class Swap:
         self.root = root
         self.stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
         self.swaps = parse_swaps(self._text("/proc/swaps"))
-        self.fstab = self._text(FSTAB)
+        # Written back as it was: a mount point may be no UTF-8.
+        self.fstab = read_text(self._inside(FSTAB), "surrogateescape") or ""
         self.units = [item["source"] for item in unit_swaps(root)]
 
     def _inside(self, path: str) -> str:
@@ -62,7 +67,10 @@ class Swap:
         argv = ["systemctl"] + list(arguments)
         code, out, err = self.run(argv, SYSTEMCTL_TIMEOUT)
         if code != 0:
-            raise SwapError(f"`{' '.join(argv)}` ended with return code {code}: {(err or out).strip()}. Wanted: swap stays off at the next boot.")
+            raise SwapError(
+                f"`{' '.join(argv)}` ended with return code {code}: {(err or out).strip()}. Wanted: swap stays off at the next boot. "
+                "Next: run that command on the node, correct the cause and run again."
+            )
 
     def off(self, check_mode: bool) -> Dict[str, Any]:
         """Do what is needed; nothing is run when there is no swap."""
@@ -74,7 +82,7 @@ class Swap:
             "masked": self.units,
             "backup": None,
             "diff": [
-                {"before_header": FSTAB, "after_header": FSTAB, "before": self.fstab, "after": new_fstab},
+                {"before_header": FSTAB, "after_header": FSTAB, "before": _printable(self.fstab), "after": _printable(new_fstab)},
                 {
                     "before_header": "swap",
                     "after_header": "swap",
@@ -89,8 +97,8 @@ class Swap:
             result["backup"] = self.write_fstab(new_fstab)
         if self.units:
             self.mask()
-        if new_fstab != self.fstab or self.units:
-            # Else systemd keeps the swap units it made from the old fstab and may start them again.
+        if result["changed"]:
+            # Else systemd keeps the swap units it made from the old fstab, perhaps one a killed run changed, and may start them again.
             self._systemctl("daemon-reload")
         self.swap_off()
         return result

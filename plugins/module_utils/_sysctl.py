@@ -72,8 +72,6 @@ class Assignment(NamedTuple):
     path: str
     value: str
     line: int
-    # The line begins with "-": errors do not matter at boot.
-    lenient: bool
 
 
 class Foreign(NamedTuple):
@@ -97,25 +95,20 @@ def module_of(path: str) -> str:
     return KEY_MODULES[max(found, key=len)] if found else ""
 
 
-def parse(text: str) -> Tuple[List[Assignment], Set[str]]:
-    """Return the assignments in the order of the file, and the keys kept out of globs; other lines do not count."""
+def parse(text: str) -> List[Assignment]:
+    """Return the assignments in the order of the file; other lines do not count."""
     assignments: List[Assignment] = []
-    excluded: Set[str] = set()
     # Not splitlines(): a form feed or a Unicode separator ends no line for systemd-sysctl.
     for number, raw in enumerate(text.split("\n"), start=1):
         line = raw.strip(" \t\r")
         if not line or line[0] in "#;":
             continue
         name, found, value = line.partition("=")
-        lenient = name.startswith("-")
-        path = key_path((name[1:] if lenient else name).strip(" \t"))
-        if not path:
-            continue
-        if found:
-            assignments.append(Assignment(path, value.strip(" \t"), number, lenient))
-        elif lenient:
-            excluded.add(path)
-    return assignments, excluded
+        # A "-" in front says that errors do not matter at boot.
+        path = key_path((name[1:] if name.startswith("-") else name).strip(" \t"))
+        if found and path:
+            assignments.append(Assignment(path, value.strip(" \t"), number))
+    return assignments
 
 
 def parse_ports(value: str) -> Set[int]:
@@ -197,8 +190,9 @@ def make_settings(entries: Sequence[Mapping[str, Any]]) -> List[Setting]:
             problems.append(f"Key {key!r} has no value.")
             continue
         min_only = bool(entry.get("min_only"))
-        if min_only and not _numbers(text):
-            problems.append(f"Key {key!r} is min_only, but its value {text!r} is not a number.")
+        # Of several numbers some may be lower and some higher than wanted: no one line raises without lowering.
+        if min_only and len(_numbers(text) or []) != 1:
+            problems.append(f"Key {key!r} is min_only, but its value {text!r} is not one number.")
             continue
         settings.append(
             Setting(key, path, text, str(entry.get("comment") or ""), min_only, bool(entry.get("optional")), str(entry.get("module") or ""))
@@ -281,7 +275,7 @@ def _source(root: str, path: str, line: int) -> str:
 
 def _last_assignments(root: str, path: str) -> Dict[str, Foreign]:
     text = read_text(os.path.join(root, path.lstrip("/"))) or ""
-    return {item.path: Foreign(_source(root, path, item.line), item.value) for item in parse(text)[0]}
+    return {item.path: Foreign(_source(root, path, item.line), item.value) for item in parse(text)}
 
 
 def other_files(root: str, own: str) -> Tuple[Dict[str, Foreign], Dict[str, Foreign], Optional[str]]:
@@ -354,7 +348,7 @@ class Dropin:
 
     def left_out(self) -> List[str]:
         """Keys the kernel has more of by itself. A line that stands in the file stays: without it the value may fall at boot."""
-        in_file = {item.path for item in parse(self.old_text or "")[0]}
+        in_file = {item.path for item in parse(self.old_text or "")}
         found = []
         for setting in self.settings:
             value = self.before[setting.path]
@@ -410,32 +404,37 @@ class Dropin:
                 self.warnings.append(_missing_key(setting))
 
         missing = [path for path, state in states.items() if state == "missing"]
-        text = dropin_text(self.settings, self.left_out(), missing) if self.settings else None
+        left_out = self.left_out()
+        text = dropin_text(self.settings, left_out, missing) if self.settings else None
         file_changes = text != self.old_text or (text is not None and file_mode(self._inside(self.path)) != FILE_MODE)
-        to_apply = [setting for setting in self.settings if states[setting.path] == "applied"]
         if not check_mode:
-            self.apply(to_apply)
+            self.apply()
             if file_changes:
                 self.write_file(text)
-        return self.result(states, text, file_changes, overridden, before, check_mode)
+        replaced = {path: foreign for path, foreign in before.items() if path not in left_out}
+        return self.result(states, text, file_changes, overridden, replaced, check_mode)
 
-    def apply(self, settings: Sequence[Setting]) -> None:
-        """Set the values and prove them by reading them back."""
-        problems = []
-        for setting in settings:
+    def apply(self) -> None:
+        """Set what differs, in order as at boot, then prove every key: a write may move another one, as net.ipv4.ip_forward does."""
+        present = [setting for setting in self.settings if self.before[setting.path] is not None]
+        problems: Dict[str, str] = {}
+        for setting in present:
+            now = self.kernel.read(setting.path)
+            if now is not None and reaches(setting, now):
+                continue
             try:
                 self.kernel.write(setting.path, setting.value)
             except OSError as error:
-                problems.append(_refused(setting, error))
-                continue
+                problems[setting.path] = _refused(setting, error)
+        for setting in present:
             now = self.kernel.read(setting.path)
-            if now is None or not reaches(setting, now):
-                problems.append(
-                    f"{setting.key}: {setting.value!r} was written and taken, but the kernel has {now!r} now. "
-                    "Choose a value the kernel keeps, or find what sets it back."
+            if setting.path not in problems and (now is None or not reaches(setting, now)):
+                problems[setting.path] = (
+                    f"{setting.key}: {setting.value!r} was set, but the kernel has {now!r} now. "
+                    "Choose a value the kernel keeps, or find what sets it back, such as another key of this list."
                 )
         if problems:
-            raise SysctlError(" ".join(problems))
+            raise SysctlError(" ".join(problems.values()))
 
     def write_file(self, text: Optional[str]) -> None:
         """Replace the file; without any setting it has no reason to exist."""

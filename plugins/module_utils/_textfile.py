@@ -27,7 +27,8 @@ def write_text(path: str, text: str, mode: int) -> None:
     # In the same folder: rename is atomic within one filesystem only, and the new file gets the folder's SELinux type.
     handle, temporary = tempfile.mkstemp(prefix=".ansible-", dir=folder)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
+        # What was read as surrogateescape comes back as the bytes it was.
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(text)
             os.fchmod(stream.fileno(), mode)
             stream.flush()

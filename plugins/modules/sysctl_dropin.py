@@ -56,7 +56,8 @@ options:
         default: ""
       min_only:
         description:
-          - Raise the value, but never lower it. A kernel that has more by itself keeps it, and the file only mentions the key.
+          - Raise the value, which has to be one number, but never lower it. A kernel that has more by itself keeps it, and the file only
+            mentions the key.
           - A line that stands in the file already stays there, because the value may come from it.
         type: bool
         default: false

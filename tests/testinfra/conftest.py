@@ -32,7 +32,6 @@ print(json.dumps({
     "units": units("kubelet", "containerd"),
     "swaps": text("/proc/swaps"),
     "ip_vs": text("/proc/net/ip_vs"),
-    "uptime": text("/proc/uptime"),
     "kubeadm_files": {path: [oct(os.stat(path).st_mode & 0o777), text(path)] for path in glob.glob("/etc/kubernetes/kubeadm-*.yaml")},
     "left_over": [path for path in ("/etc/kubernetes/.kubeadm-unfinished", *glob.glob("/run/kubernetes-kubeadm-*.yaml")) if os.path.exists(path)],
 }))

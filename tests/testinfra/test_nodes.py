@@ -47,7 +47,9 @@ def test_ipvs_has_the_api_servers_behind_the_kubernetes_service(node: dict[str, 
         f"{service['address']}:{service['port']}": sorted(f"{item['address']}:{item['port']}" for item in service["destinations"])
         for service in table["services"]
     }
-    assert behind.get("10.96.0.1:443") == ["192.168.57.11:6443"]
+    inventory = host.backend.ansible_runner
+    control_planes = [inventory.get_variables(name)["ansible_host"] for name in inventory.get_hosts("control_plane")]
+    assert behind.get("10.96.0.1:443") == sorted(f"{address}:6443" for address in control_planes)
     assert node["arp_ignore"].strip() == "1"
 
 

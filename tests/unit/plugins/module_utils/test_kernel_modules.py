@@ -119,6 +119,7 @@ def test_second_run_runs_nothing(node: Node) -> None:
     result = node.ensure("overlay", "br_netfilter")
     assert not result["changed"] and node.calls == []
     assert [item["state"] for item in result["modules"]] == ["loaded", "loaded"]
+    assert "dependencies" not in vars(node.subject.machine), "modules.dep is large and was not needed"
 
 
 def test_check_mode_says_the_same_and_changes_nothing(node: Node) -> None:
@@ -201,9 +202,13 @@ def test_alias(node: Node) -> None:
     node.aliases["ip_conntrack"] = "nf_conntrack"
     assert node.ensure("ip_conntrack", check_mode=True)["loaded"] == ["ip_conntrack"]
     result = node.ensure("ip_conntrack")
+    assert result["modules"][0] == {"name": "ip_conntrack", "state": "loaded", "provided_by": ["nf_conntrack"]}
+    result = node.ensure("ip_conntrack")
+    assert not result["changed"]
     assert result["modules"][0] == {"name": "ip_conntrack", "state": "alias", "provided_by": ["nf_conntrack"]}
-    assert not node.ensure("ip_conntrack")["changed"]
     assert not node.ensure("ip_conntrack", check_mode=True)["changed"]
+    node.put("/proc/modules", "")
+    assert node.ensure("ip_conntrack", check_mode=True)["loaded"] == node.ensure("ip_conntrack")["loaded"] == ["ip_conntrack"]
 
 
 @pytest.mark.parametrize("check_mode", [True, False])
@@ -327,6 +332,17 @@ def test_blacklisted_module_would_be_gone_after_the_next_boot(node: Node, check_
     node.put("/etc/modprobe.d/net.conf", "blacklist br_netfilter\n")
     said = node.fails("br-netfilter", check_mode=check_mode)
     assert "/etc/modprobe.d/net.conf:1 blacklists it, which keeps systemd-modules-load from loading it at boot" in said
+
+
+@pytest.mark.parametrize("check_mode", [True, False])
+def test_blacklisted_optional_module_is_not_loaded_either(node: Node, check_mode: bool) -> None:
+    node.ensure("overlay", "vxlan", optional=("vxlan",))
+    node.put("/etc/modprobe.d/net.conf", "blacklist br_netfilter\n")
+    result = node.ensure("overlay", "br_netfilter", optional=("br_netfilter",), check_mode=check_mode)
+    assert result["missing"] == ["br_netfilter"] and result["loaded"] == []
+    assert "br_netfilter" not in node.text("/proc/modules")
+    if not check_mode:
+        assert "# br_netfilter: left out, it cannot be loaded here\n" in node.text()
 
 
 def test_blacklisted_module_that_another_one_pulls_in_is_fine(node: Node) -> None:

@@ -298,8 +298,14 @@ def test_leftovers_of_a_killed_run_go_away(machine, tmp_path):
     for path, age in ((old, 3600), (young, 10), (foreign, 3600)):
         path.write_text("half a secr")
         machine.touch(path, age)
-    machine.apply(files=[{"path": str(tmp_path / "f"), "content": "a"}])
+    files = [{"path": str(tmp_path / "f"), "content": "a"}]
+    machine.apply(files=files)
     assert not old.exists() and young.exists() and foreign.exists()
+    machine.touch(young, 3600)
+    machine.apply(files=files, check_mode=True)
+    assert young.exists()
+    assert machine.apply(files=files)["changed"] is False
+    assert not young.exists() and foreign.exists()
 
 
 # --- validators
@@ -373,6 +379,17 @@ def test_directories(machine, tmp_path):
     for name, words in (("broken", "does not exist"), ("file", "not a directory")):
         with pytest.raises(nc.NodeConfigError, match=words):
             machine.apply(directories=[{"path": str(tmp_path / name)}])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_owner_of_a_directory_behind_a_link(machine, tmp_path):
+    (tmp_path / "d").mkdir()
+    os.chown(tmp_path / "d", 1234, 2345)
+    (tmp_path / "l").symlink_to("d")
+    directories = [{"path": str(tmp_path / "l"), "owner": "root", "group": "root"}]
+    assert machine.apply(directories=directories)["changed"]
+    assert ((tmp_path / "d").stat().st_uid, (tmp_path / "d").stat().st_gid) == (0, 0)
+    assert machine.apply(directories=directories)["changed"] is False
 
 
 def test_links(machine, tmp_path):

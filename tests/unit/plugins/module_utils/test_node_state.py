@@ -122,6 +122,7 @@ def test_rpm(root):
         (DEBIAN, (2, "", "dpkg-query: error: lock"), ["dpkg-query", "lock", "Wanted", "Next"]),
         (DEBIAN, (127, "", "dpkg-query: command not found"), ["not found", "127"]),
         (ROCKY, (1, "", "error: rpmdb open failed"), ["rpmdb"]),
+        (ROCKY, (1, "package containerd is not installed\n", "error: cannot open Packages database in /var/lib/rpm"), ["Packages database"]),
         ("ID=gentoo\n", None, ["gentoo", "Debian", "Red Hat"]),
     ],
 )

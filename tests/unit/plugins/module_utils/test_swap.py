@@ -101,6 +101,27 @@ def test_fstab_and_swapoff(node: Node) -> None:
     assert not node.off()["changed"] and node.calls == []
 
 
+def test_lines_are_counted_as_mount_does(node: Node) -> None:
+    text = "# page\x0cbreak\u2028\nUUID=1 / ext4 defaults 0 1\n/swap.img none swap sw 0 0\n"
+    assert fstab_without_swap(text) == text.replace("/swap.img", "# swap is off for the kubelet: /swap.img")
+
+
+def test_bytes_that_are_no_utf8_stay_as_they_are(node: Node) -> None:
+    fstab = node.root / "etc/fstab"
+    fstab.write_bytes(b"/dev/vdb1 /srv/donn\xe9es ext4 defaults 0 2\n/swap.img none swap sw 0 0\n")
+    result = node.off()
+    assert b"/srv/donn\xe9es ext4" in fstab.read_bytes() and b"\n# swap is off for the kubelet: /swap.img" in fstab.read_bytes()
+    assert b"/srv/donn\xe9es" in (node.root / result["backup"].lstrip("/")).read_bytes()
+    assert "donn\ufffdes" in result["diff"][0]["after"]
+
+
+def test_killed_before_systemd_read_the_new_fstab(node: Node) -> None:
+    node.put("/etc/fstab", fstab_without_swap(FSTAB))
+    node.put("/proc/swaps", HEADER + "/swap.img file 1048572 0 -2\n")
+    assert node.off()["changed"]
+    assert node.calls == ["systemctl daemon-reload", "swapoff /swap.img"]
+
+
 def test_check_mode(node: Node) -> None:
     node.put("/etc/fstab", FSTAB)
     node.put("/proc/swaps", HEADER + "/swap.img file 1048572 0 -2\n")

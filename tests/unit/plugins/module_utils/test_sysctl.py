@@ -39,6 +39,8 @@ class Machine(Kernel):
         self.writes: list[tuple[str, str]] = []
         self.errors: dict[str, OSError] = {}
         self.keeps: dict[str, str] = {}
+        # A write to the one key sets the other one to 0.
+        self.moves: dict[str, str] = {}
         for key, value in values.items():
             self.put(f"/proc/sys/{key_path(key)}", value + "\n")
 
@@ -57,6 +59,8 @@ class Machine(Kernel):
         if path in self.errors:
             raise self.errors[path]
         super().write(path, self.keeps.get(path, value))
+        if path in self.moves:
+            super().write(self.moves[path], "0")
 
 
 @pytest.fixture(name="machine")
@@ -135,27 +139,23 @@ def test_parser_follows_sysctl_d() -> None:
         "net.ipv4.e = a=b\r\n"
         "net.ipv4.c = 2"
     )
-    assignments, excluded = parse(text)
-    assert [(item.path, item.value, item.line, item.lenient) for item in assignments] == [
-        ("net/ipv4/c", "1", 4, False),
-        ("net/ipv4/conf/eth0.7/rp_filter", "0", 5, True),
-        ("net/ipv4/d", "1 # not a comment", 8, False),
-        ("net/ipv4/e", "a=b", 9, False),
-        ("net/ipv4/c", "2", 10, False),
+    assert parse(text) == [
+        ("net/ipv4/c", "1", 4),
+        ("net/ipv4/conf/eth0.7/rp_filter", "0", 5),
+        ("net/ipv4/d", "1 # not a comment", 8),
+        ("net/ipv4/e", "a=b", 9),
+        ("net/ipv4/c", "2", 10),
     ]
-    assert excluded == {"net/ipv4/conf/all/rp_filter"}
 
 
 @patient
 @given(st.text())
 def test_parser_takes_any_text(text: str) -> None:
-    assignments, excluded = parse(text)
     lines = text.split("\n")
-    for item in assignments:
+    for item in parse(text):
         line = lines[item.line - 1]
         assert "=" in line and not line.lstrip(" \t\r").startswith(("#", ";"))
-        assert item.value == item.value.strip(" \t")
-    assert "" not in excluded
+        assert item.path and item.value == item.value.strip(" \t")
 
 
 NAMES = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
@@ -166,11 +166,9 @@ KEYS = st.lists(NAMES, min_size=2, max_size=5).map(".".join)
 @given(st.dictionaries(KEYS, st.tuples(st.integers(0, 10**9), st.booleans(), st.sampled_from(["", "why", "two\nlines", "# = x"])), max_size=6))
 def test_what_is_written_is_read_back(values: dict) -> None:
     settings = make_settings([{"key": key, "value": v, "optional": o, "comment": c} for key, (v, o, c) in values.items()])
-    assignments, excluded = parse(dropin_text(settings))
-    assert [(item.path, item.value) for item in assignments] == [(s.path, s.value) for s in settings]
-    missing = [s.path for s in settings if s.optional]
-    assert [item.lenient for item in parse(dropin_text(settings, missing=missing))[0]] == [s.optional for s in settings]
-    assert excluded == set()
+    assert [(item.path, item.value) for item in parse(dropin_text(settings))] == [(s.path, s.value) for s in settings]
+    text = dropin_text(settings, missing=[s.path for s in settings if s.optional])
+    assert [text.split("\n")[item.line - 1].startswith("-") for item in parse(text)] == [s.optional for s in settings]
 
 
 def test_first_run_second_run(machine: Machine) -> None:
@@ -242,7 +240,7 @@ def test_min_only_raises(machine: Machine) -> None:
 def test_min_only_never_lowers_now_or_at_boot(machine: Machine) -> None:
     result = run(machine, [FILE_MAX])
     assert result["higher"] == ["fs.file-max"] and result["applied"] == [] and machine.writes == []
-    assert parse(machine.text())[0] == [], "a line in the file would lower the value at boot"
+    assert parse(machine.text()) == [], "a line in the file would lower the value at boot"
     assert "# fs.file-max = 2097152\n" in machine.text()
     assert not run(machine, [FILE_MAX])["changed"]
     assert result["settings"][0]["after"] == "9223372036854775807"
@@ -253,7 +251,7 @@ def test_min_only_line_stays_when_somebody_raised_the_value_by_hand(machine: Mac
     machine.put("/proc/sys/fs/inotify/max_user_watches", "1048576\n")
     result = run(machine, [WATCHES])
     assert not result["changed"] and result["higher"] == ["fs.inotify.max_user_watches"]
-    assert parse(machine.text())[0][0].value == "524288"
+    assert parse(machine.text())[0].value == "524288"
 
 
 def test_the_kernel_may_round_up_a_minimum(machine: Machine) -> None:
@@ -395,6 +393,12 @@ def test_earlier_files_we_win_over_are_told(machine: Machine) -> None:
     ]
 
 
+def test_earlier_file_that_keeps_its_higher_value_is_not_replaced(machine: Machine) -> None:
+    machine.put("/etc/sysctl.d/10-database.conf", "fs.file-max = 9223372036854775807\n")
+    result = run(machine, [FILE_MAX])
+    assert result["higher"] == ["fs.file-max"] and result["replaced"] == []
+
+
 @pytest.mark.parametrize(
     ("error", "said"),
     [
@@ -412,8 +416,19 @@ def test_the_kernel_refuses(machine: Machine, error: int, said: str) -> None:
 
 def test_value_that_is_taken_but_not_kept(machine: Machine) -> None:
     machine.keeps["net/ipv4/ip_forward"] = "0"
-    with pytest.raises(SysctlError, match="'1' was written and taken, but the kernel has '0' now"):
+    with pytest.raises(SysctlError, match="'1' was set, but the kernel has '0' now"):
         run(machine, [FORWARD])
+
+
+def test_a_key_that_another_write_moved_is_set_again_or_told(machine: Machine) -> None:
+    redirects = {"key": "net.ipv4.conf.all.accept_redirects", "value": 1}
+    machine.put("/proc/sys/net/ipv4/conf/all/accept_redirects", "1\n")
+    machine.moves["net/ipv4/ip_forward"] = "net/ipv4/conf/all/accept_redirects"
+    assert run(machine, [FORWARD, redirects])["settings"][1]["after"] == "1"
+    assert not run(machine, [FORWARD, redirects])["changed"]
+    machine.put("/proc/sys/net/ipv4/ip_forward", "0\n")
+    with pytest.raises(SysctlError, match="accept_redirects: '1' was set, but the kernel has '0' now.* another key of this list"):
+        run(machine, [redirects, FORWARD])
 
 
 @pytest.mark.parametrize(
@@ -426,7 +441,8 @@ def test_value_that_is_taken_but_not_kept(machine: Machine) -> None:
         ({"key": "net.ipv4.ip_forward\nkernel.x", "value": 1}, "is not the name of one sysctl"),
         ({"key": "net.ipv4.ip_forward", "value": None}, "has no value"),
         ({"key": "net.ipv4.ip_forward", "value": ""}, "has no value"),
-        ({"key": "kernel.core_pattern", "value": "core", "min_only": True}, "is min_only, but its value 'core' is not a number"),
+        ({"key": "kernel.core_pattern", "value": "core", "min_only": True}, "is min_only, but its value 'core' is not one number"),
+        ({"key": "net.ipv4.tcp_rmem", "value": "4096 131072 6291456", "min_only": True}, "is not one number"),
     ],
 )
 def test_wrong_settings_are_refused(entry: dict, said: str) -> None:
