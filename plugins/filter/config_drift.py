@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-import re
 import typing as t
 from collections.abc import Mapping
 
 from ansible.errors import AnsibleFilterError
+
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cluster import duration_seconds
 
 DOCUMENTATION = r"""
 name: config_drift
@@ -58,16 +59,12 @@ _value:
   sample: [{path: ipvs.scheduler, live: rr, wanted: wrr}]
 """
 
-# time.ParseDuration of Go, without a sign.
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:ns|us|ms|s|m|h))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ns|us|ms|s|m|h)")
-_NANOSECONDS = {"ns": 1, "us": 10**3, "ms": 10**6, "s": 10**9, "m": 60 * 10**9, "h": 3600 * 10**9}
-
 
 def _plain(value: t.Any) -> t.Any:
     """A value in the form in which two spellings of the same thing are equal."""
-    if isinstance(value, str) and _DURATION.fullmatch(value):
-        return ("duration", round(sum(float(number) * _NANOSECONDS[unit] for number, unit in _PART.findall(value))))
+    seconds = duration_seconds(value)
+    if seconds is not None:
+        return ("duration", round(seconds * 10**9))
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     if isinstance(value, Mapping):

@@ -20,6 +20,8 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple, Union
 PROC_IP_VS = "/proc/net/ip_vs"
 PROC_SYS_CONF = "/proc/sys/net/ipv4/conf/all"
 PROXY_MODE_URL = "http://127.0.0.1:10249/proxyMode"
+# kube-proxy's own default where the control plane's address is one of IPv6
+PROXY_MODE_URL_IPV6 = "http://[::1]:10249/proxyMode"
 
 PASS, FAIL, UNKNOWN = "pass", "fail", "unknown"
 
@@ -420,6 +422,9 @@ def status(
     table = read_table(path)
     sysctls = read_sysctls(conf)
     mode, mode_reason = ask_proxy_mode(proxy_mode_url, timeout)
+    if mode is None and proxy_mode_url == PROXY_MODE_URL:
+        mode, _reason = ask_proxy_mode(PROXY_MODE_URL_IPV6, timeout)
+        mode_reason = mode_reason if mode is None else ""
     missing, unexpected = compare(table["services"], expect) if table["running"] else ([], [])
     checks = []
     if proxy_mode:

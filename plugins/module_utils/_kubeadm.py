@@ -22,7 +22,8 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KubeApi, KubeApiError, reason
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import NOT_FOUND, SEARCH_PATH, Runner, run_command
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import ADMIN_CONF, KubeApi, KubeApiError, reason
 
 KUBERNETES_DIR = "/etc/kubernetes"
 MARKER = "/etc/kubernetes/.kubeadm-unfinished"
@@ -36,7 +37,8 @@ PLACEHOLDER_CA_CERT_HASH = "sha256:" + "0" * 64
 PLACEHOLDER_CERTIFICATE_KEY = "0" * 64
 
 # Leftovers of our own unfinished run, which kubeadm's preflight would refuse (names as in
-# cmd/kubeadm/app/preflight/checks.go; a name that a version does not know is accepted by kubeadm).
+# cmd/kubeadm/app/preflight/checks.go; a name that a version does not know is accepted by kubeadm). The API server's
+# port comes from the configuration.
 LEFTOVER_CHECKS = (
     "DirAvailable--var-lib-etcd",
     "FileAvailable--etc-kubernetes-manifests-etcd.yaml",
@@ -48,7 +50,6 @@ LEFTOVER_CHECKS = (
     "FileAvailable--etc-kubernetes-pki-ca.crt",
     "Port-2379",
     "Port-2380",
-    "Port-6443",
     "Port-10250",
     "Port-10251",
     "Port-10252",
@@ -56,12 +57,21 @@ LEFTOVER_CHECKS = (
     "Port-10259",
 )
 
+# What kubeadm's kubelet-start phase refuses, from 1.20 to 1.37.
+NODE_IS_READY = 'and status "Ready" already exists in the cluster'
+
 TOKEN_PATTERN = re.compile(r"\b[a-z0-9]{6}\.[a-z0-9]{16}\b")
 CA_CERT_HASH_PATTERN = re.compile(r"sha256:[0-9a-f]{64}\b")
 CERTIFICATE_KEY_PATTERN = re.compile(r"(?<![0-9a-f:])[0-9a-f]{64}(?![0-9a-f])")
 
-# (argv, extra environment) -> (return code, standard output, standard error)
-CommandRunner = Callable[[Sequence[str]], Tuple[int, str, str]]
+# Not the name of the control plane endpoint, which can look like one.
+JOIN_TOKEN_PATTERN = re.compile(r"(?<=--token )" + TOKEN_PATTERN.pattern)
+API_PORT_PATTERN = re.compile(r"^\s*bindPort: (\d+)\s*$", re.MULTILINE)
+SKIPPED_PATTERN = re.compile(r"^skipPhases:\n((?:\s*- .*\n)+)", re.MULTILINE)
+
+# Seconds for every command but kubeadm init and kubeadm join.
+SHORT_SECONDS = 300
+
 # (argv, log file, seconds) -> (return code or None on time-out, output with secrets removed)
 LongRunner = Callable[[Sequence[str], str, float], Tuple[Optional[int], str]]
 
@@ -110,27 +120,6 @@ def is_whole_pem(text: str) -> bool:
     return bool(begins) and begins == ends
 
 
-def default_run(argv: Sequence[str]) -> Tuple[int, str, str]:
-    """Run a short command; a missing program is return code 127, as in a shell."""
-    try:
-        done = subprocess.run(
-            list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-            timeout=300, check=False, env=command_environment(),
-        )
-    except FileNotFoundError as error:
-        return 127, "", str(error)
-    except subprocess.TimeoutExpired:
-        return 124, "", f"{argv[0]} gave no answer within 300 s"
-    return done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
-
-
-def command_environment() -> Dict[str, str]:
-    """The environment for kubeadm: sudo's secure_path on EL has no /usr/local/bin, where bundles install."""
-    environment = dict(os.environ, LC_ALL="C", KUBECONFIG=os.path.join(KUBERNETES_DIR, "admin.conf"))
-    environment["PATH"] = environment.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin") + ":/usr/local/sbin:/usr/local/bin"
-    return environment
-
-
 def default_long_run(argv: Sequence[str], log_path: str, seconds: float) -> Tuple[Optional[int], str]:
     """Run kubeadm, write what it prints (secrets removed) into a root-only log line by line, stop it after its time."""
     os.makedirs(os.path.dirname(log_path), mode=0o755, exist_ok=True)
@@ -140,10 +129,14 @@ def default_long_run(argv: Sequence[str], log_path: str, seconds: float) -> Tupl
         log.write(f"--- {time.strftime('%Y-%m-%dT%H:%M:%S%z')} {' '.join(argv)}\n")
         log.flush()
         # close_fds=False hands the lock to kubeadm: it is held for as long as kubeadm really runs.
-        with subprocess.Popen(
-            list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            close_fds=False, env=command_environment(), start_new_session=True,
-        ) as process:
+        try:
+            process = subprocess.Popen(  # pylint: disable=consider-using-with
+                list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                close_fds=False, env=dict(os.environ, LC_ALL="C", PATH=SEARCH_PATH), start_new_session=True,
+            )
+        except FileNotFoundError:
+            return NOT_FOUND, f"{argv[0]}: command not found in {SEARCH_PATH}"
+        with process:
             expired = threading.Event()
 
             def stop() -> None:
@@ -172,7 +165,7 @@ class Kubeadm:
 
     def __init__(
         self,
-        run: CommandRunner = default_run,
+        run: Runner = run_command,
         long_run: LongRunner = default_long_run,
         root: str = "",
         sleep: Callable[[float], None] = time.sleep,
@@ -256,21 +249,28 @@ class Kubeadm:
             state = self.state()
             if state["member"]:
                 return False
-            argv = ["kubeadm", action, "--config", "", *arguments]
+            with open(self.path(config), encoding="utf-8") as source:
+                text = substitute(source.read(), secrets)
+            argv = ["kubeadm", action, "--config", self.path(f"/run/kubernetes-kubeadm-{action}.yaml"), *arguments]
             if state["unfinished"]:
                 self._drop_half_written()
                 # kubeadm joins this list with the one of the configuration.
-                argv += ["--ignore-preflight-errors", ",".join(LEFTOVER_CHECKS)]
-                if action == "join" and self._already_registered():
-                    os.unlink(self.path(MARKER))
-                    return True
+                ports = [f"Port-{port}" for port in API_PORT_PATTERN.findall(text) or ["6443"]]
+                argv += ["--ignore-preflight-errors", ",".join([*LEFTOVER_CHECKS, *ports])]
             self._mark(action)
-            argv[3] = self._effective_config(action, config, secrets)
             log = f"{LOG_DIR}/kubeadm-{action}.log"
             try:
+                self._write_for_root(argv[3], text)
                 code, output = self.long_run(argv, self.path(log), seconds)
+                if code and NODE_IS_READY in output and state["unfinished"] and self._has_bootstrapped():
+                    # The Ready node is this one: the kubelet of the killed run has joined. kubeadm goes on behind that phase.
+                    # The argument takes the place of the configuration's list.
+                    skipped = re.findall(r"- (\S+)", "".join(SKIPPED_PATTERN.findall(text)))
+                    argv += ["--skip-phases", ",".join([*skipped, "kubelet-start"])]
+                    code, output = self.long_run(argv, self.path(log), seconds)
             finally:
-                os.unlink(argv[3])
+                if os.path.exists(argv[3]):
+                    os.unlink(argv[3])
             if code != 0:
                 what = f"did not finish within {seconds:.0f} s" if code is None else f"ended with return code {code}"
                 raise KubeadmError(
@@ -284,8 +284,8 @@ class Kubeadm:
     def secrets(self, ttl: str, certificate_key: bool, config: str) -> Dict[str, str]:
         """A new bootstrap token with its CA hash and, on demand, a certificate key; on a finished control plane."""
         token, ca_cert_hash = self._expect(
-            ["kubeadm", "token", "create", "--ttl", ttl, "--print-join-command"],
-            {"token": TOKEN_PATTERN, "ca_cert_hash": CA_CERT_HASH_PATTERN},
+            ["kubeadm", "token", "create", "--kubeconfig", ADMIN_CONF, "--ttl", ttl, "--print-join-command"],
+            {"token": JOIN_TOKEN_PATTERN, "ca_cert_hash": CA_CERT_HASH_PATTERN},
         )
         found = {"token": token, "ca_cert_hash": ca_cert_hash, "certificate_key": ""}
         if certificate_key:
@@ -298,7 +298,7 @@ class Kubeadm:
     def phase(self, phase: Sequence[str], config: str) -> None:
         """Run one phase of kubeadm init again with the present configuration."""
         argv = ["kubeadm", "init", "phase", *phase, "--config", self.path(config)]
-        code, out, err = self.run(argv)
+        code, out, err = self.run(argv, SHORT_SECONDS)
         if code != 0:
             raise KubeadmError(
                 f"kubeadm init phase {' '.join(phase)} ended with return code {code}: {scrub(err.strip() or out.strip())}",
@@ -310,13 +310,13 @@ class Kubeadm:
 
         In check mode on a node that is no control plane yet there is nothing to wait for: the values are None.
         """
-        if check and not self.exists(KUBERNETES_DIR + "/admin.conf"):
+        if check and not self.exists(ADMIN_CONF):
             return {"admin_conf_sha256": None, "kube_proxy_config": None, "waited": 0}
         host = f"[{node_ip}]" if ":" in node_ip else node_ip
         begun = self.clock()
         while True:
             try:
-                api = self.api(self.path(KUBERNETES_DIR + "/admin.conf"), f"https://{host}:{port}")
+                api = self.api(self.path(ADMIN_CONF), f"https://{host}:{port}")
                 status, answer = api.request("GET", "/readyz")
                 if status == 200:
                     config_map = api.get("/api/v1/namespaces/kube-system/configmaps/kube-proxy")
@@ -331,7 +331,7 @@ class Kubeadm:
                     **self.evidence(),
                 )
             self.sleep(5)
-        with open(self.path(KUBERNETES_DIR + "/admin.conf"), "rb") as handle:
+        with open(self.path(ADMIN_CONF), "rb") as handle:
             digest = hashlib.sha256(handle.read()).hexdigest()
         return {
             "admin_conf_sha256": digest,
@@ -342,7 +342,7 @@ class Kubeadm:
     # --- helpers
 
     def _expect(self, argv: Sequence[str], patterns: Dict[str, "re.Pattern[str]"]) -> List[str]:
-        code, out, err = self.run(argv)
+        code, out, err = self.run(argv, SHORT_SECONDS)
         found = [pattern.search(out) for pattern in patterns.values()]
         if code != 0 or not all(found):
             raise KubeadmError(
@@ -360,23 +360,22 @@ class Kubeadm:
                 marker.flush()
                 os.fsync(marker.fileno())
 
-    def _effective_config(self, action: str, config: str, secrets: Dict[str, str]) -> str:
-        """The configuration with its secrets, readable by root alone, in memory (/run is a tmpfs), for one command."""
-        with open(self.path(config), encoding="utf-8") as source:
-            text = substitute(source.read(), secrets)
-        effective = self.path(f"/run/kubernetes-kubeadm-{action}.yaml")
-        os.makedirs(os.path.dirname(effective), exist_ok=True)
-        if os.path.exists(effective):
-            os.unlink(effective)
-        with os.fdopen(os.open(effective, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as target:
+    @staticmethod
+    def _write_for_root(path: str, text: str) -> None:
+        """A file with secrets, in memory (/run is a tmpfs), for one command."""
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        if os.path.exists(path):
+            os.unlink(path)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as target:
             target.write(text)
-        return effective
 
     def _drop_half_written(self) -> List[str]:
         """Remove certificates and kubeconfigs that the killed run left half written.
 
         kubeadm keeps any file it finds and fails on a broken one. Only files newer than the marker, hence
         made by the unfinished run, are looked at: a certificate authority brought by the user is never touched.
+        A key is written before its certificate and is half of a pair without it; a certificate alone is whole, such as
+        the ca.crt of a worker.
         """
         since = os.stat(self.path(MARKER)).st_mtime
         dropped: List[str] = []
@@ -394,7 +393,7 @@ class Kubeadm:
                 if name.startswith("sa."):
                     partner = stem + (".pub" if extension == ".key" else ".key")
                 with open(path, encoding="utf-8", errors="replace") as handle:
-                    whole = is_whole_pem(handle.read()) and os.path.exists(partner)
+                    whole = is_whole_pem(handle.read()) and (extension != ".key" or os.path.exists(partner))
                 if broken(path, whole):
                     for victim in (path, partner):
                         if os.path.exists(victim) and os.stat(victim).st_mtime >= since:
@@ -412,26 +411,15 @@ class Kubeadm:
                 dropped.append(path)
         return dropped
 
-    def _already_registered(self) -> bool:
-        """Whether the killed join had got as far as a node the API server knows: then joining again is refused by kubeadm."""
-        kubelet_conf = KUBERNETES_DIR + "/kubelet.conf"
-        if not (self.exists(kubelet_conf) and self.exists(KUBELET_CLIENT_CERTIFICATE)):
-            return False
-        code, out, _err = self.run(
-            ["kubectl", "--kubeconfig", self.path(kubelet_conf), "auth", "can-i", "get", "nodes", "--request-timeout=60s"]
-        )
-        if code != 0 or out.strip() != "yes":
-            return False
-        if self.exists(KUBERNETES_DIR + "/bootstrap-kubelet.conf"):
-            # kubeadm removes it as the first thing after the kubelet got its own certificate.
-            os.unlink(self.path(KUBERNETES_DIR + "/bootstrap-kubelet.conf"))
-        return not self.exists(KUBERNETES_DIR + "/manifests/kube-apiserver.yaml")
+    def _has_bootstrapped(self) -> bool:
+        """Whether this node's kubelet has a certificate of its own from the cluster."""
+        return self.exists(KUBERNETES_DIR + "/kubelet.conf") and self.exists(KUBELET_CLIENT_CERTIFICATE)
 
     def evidence(self) -> Dict[str, Any]:
         """What a person would look at next: the kubelet's state and last words, and which containers run."""
-        _code, active, _err = self.run(["systemctl", "is-active", "kubelet", "containerd"])
-        _code, journal, _err = self.run(["journalctl", "-u", "kubelet", "-n", "15", "--no-pager", "-o", "cat"])
-        _code, tasks, _err = self.run(["ctr", "-n", "k8s.io", "tasks", "ls"])
+        _code, active, _err = self.run(["systemctl", "is-active", "kubelet", "containerd"], SHORT_SECONDS)
+        _code, journal, _err = self.run(["journalctl", "-u", "kubelet", "-n", "15", "--no-pager", "-o", "cat"], SHORT_SECONDS)
+        _code, tasks, _err = self.run(["ctr", "-n", "k8s.io", "tasks", "ls"], SHORT_SECONDS)
         return {
             "units": dict(zip(("kubelet", "containerd"), active.split())),
             "kubelet_journal": scrub(journal).splitlines(),

@@ -63,7 +63,7 @@ options:
     type: bool
     default: false
   proxy_mode_url:
-    description: Where kube-proxy reports its mode.
+    description: Where kube-proxy reports its mode. With the default its place in an IPv6 cluster, V(http://[::1]:10249/proxyMode), is asked too.
     type: str
     default: http://127.0.0.1:10249/proxyMode
   timeout:

@@ -14,7 +14,8 @@ author:
 description:
   - Runs C(kubeadm init) or C(kubeadm join) once per node and knows afterwards whether it came to its end.
   - A marker file, C(/etc/kubernetes/.kubeadm-unfinished), exists while kubeadm runs. When a run was killed, the next
-    one removes what was left half written, accepts its own leftovers in kubeadm's preflight and goes on.
+    one removes what was left half written, accepts its own leftovers in kubeadm's preflight and goes on. A node that the
+    killed run had already made Ready goes on behind kubeadm's phase C(kubelet-start), which refuses it.
   - A node that has its kubelet.conf and no marker is a member of a cluster, whoever built it, and is left alone.
   - A kubeadm of an interrupted playbook run that still works on the node is waited for.
   - Bootstrap tokens and certificate keys are neither printed nor logged nor passed as arguments. The configuration file

@@ -23,15 +23,15 @@ ROOT = pathlib.Path(__file__).resolve().parents[3]
 
 INVENTORY = {
     "all": {
-        "vars": {"ansible_connection": "local", "cluster_pod_cidr": "10.244.0.0/16"},
+        "vars": {"ansible_connection": "local", "ansible_python_interpreter": sys.executable, "cluster_pod_cidr": "10.244.0.0/16"},
         "children": {
             "kubernetes": {
                 "children": {
                     "control_plane": {"hosts": {"cp1": {"cluster_node_ip": "192.0.2.11"}}},
                     "workers": {
                         "hosts": {
-                            "w1": {"cluster_node_ip": "192.0.2.21", "cni_bridge_mtu": 9000},
-                            "w2": {"cluster_node_ip": "192.0.2.22", "cni_bridge_routes": False, "cni_bridge_masquerade": False},
+                            "w1": {"cluster_node_ip": "192.0.2.21", "cni_bridge_mtu": 9000, "cni_bridge_timeout": 130},
+                            "w2": {"cluster_node_ip": "192.0.2.22", "cni_bridge_timeout": 30, "cni_bridge_routes": False, "cni_bridge_masquerade": False},
                         }
                     },
                 }
@@ -46,6 +46,11 @@ PLAY = """
     - ansible.builtin.include_role:
         name: baremetal.kubernetes.cni_bridge
         tasks_from: render
+        public: true
+    - ansible.builtin.copy:
+        content: "{{ [_cni_bridge_wait_retries | int, _cni_bridge_wait_part | int] | to_json }}"
+        dest: "{{ render_dir }}/{{ inventory_hostname }}.wait"
+        mode: "0644"
 """
 
 
@@ -83,6 +88,13 @@ def test_the_configuration_of_the_plugins(rendered):
     }
     assert portmap == {"type": "portmap", "capabilities": {"portMappings": True}}
     assert "mtu" not in conflist(rendered, "cp1")["plugins"][0]
+
+
+@pytest.mark.parametrize(("host", "timeout"), [("cp1", 600), ("w1", 130), ("w2", 30)])
+def test_all_tries_together_take_the_time_that_is_given(rendered, host, timeout):
+    retries, part = json.loads((rendered / f"{host}.wait").read_text())
+    assert timeout <= (retries + 1) * part <= timeout + retries
+    assert part <= 120
 
 
 def test_what_is_assumed_is_marked(rendered):

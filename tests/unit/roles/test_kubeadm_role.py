@@ -16,17 +16,19 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 
+WAITING, MEMBER, SKIPPED = {"state": {"member": False}}, {"state": {"member": True}}, {"skipped": True}
 HOSTS = {
-    "debian": {"kubeadm_os_family": "Debian"},
+    "debian": {"kubeadm_os_family": "Debian", "__kubeadm_state": WAITING},
     "debian-mirror": {
         "kubeadm_os_family": "Debian",
         "kubeadm_repository_url": "https://mirror.example.com/kubernetes",
         "cluster_kubernetes_version": "1.35.9",
         "cluster_proxy_mode": "nftables",
         "kubeadm_kubelet_extra_args": ["--v=4", "--node-labels=rack=a1"],
+        "__kubeadm_state": WAITING,
     },
-    "el9": {"kubeadm_os_family": "RedHat", "ansible_facts": {"distribution_major_version": "9"}},
-    "debian-bundle": {"kubeadm_os_family": "Debian", "cluster_artifacts": "bundle", "kubeadm_bin_dir": "/opt/bin"},
+    "el9": {"kubeadm_os_family": "RedHat", "__kubeadm_state": MEMBER, "ansible_facts": {"distribution_major_version": "9"}},
+    "debian-bundle": {"kubeadm_os_family": "Debian", "__kubeadm_state": SKIPPED, "cluster_artifacts": "bundle", "kubeadm_bin_dir": "/opt/bin"},
     "el9-bundle": {"kubeadm_os_family": "RedHat", "cluster_artifacts": "bundle"},
 }
 
@@ -62,6 +64,9 @@ STATES = {
     "new": ("debian", {"__kubeadm_node": node("debian", ABSENT, missing=["socat", "ipvsadm"], key=False)}),
     "same": ("debian", {"__kubeadm_node": node("debian", SAME_DEB, held=ALL)}),
     "key-gone": ("debian", {"__kubeadm_node": node("debian", SAME_DEB, held=ALL, key=False)}),
+    "joins-quick": ("debian", {"__kubeadm_node": node("debian", SAME_DEB), "kubeadm_join_control_plane": True}),
+    "joins-slow": ("debian", {"__kubeadm_node": node("debian", SAME_DEB), "kubeadm_join_control_plane": True, "kubeadm_join_timeout": 1800}),
+    "joins-workers": ("debian", {"__kubeadm_node": node("debian", SAME_DEB), "kubeadm_join_timeout": 3600}),
     "unheld": ("debian", {"__kubeadm_node": node("debian", SAME_DEB, held=["kubelet"], member=True)}),
     "other-patch": ("debian", {"__kubeadm_node": node("debian", dict(SAME_DEB, kubeadm="1.36.2-1.1"), held=ALL)}),
     "el-new": ("el9", {"__kubeadm_node": node("el9", ABSENT, missing=["conntrack-tools"])}),
@@ -76,6 +81,7 @@ CONCLUSIONS = {
     "unheld": "_kubeadm_unheld_packages if not _kubeadm_bundle | bool else []",
     "key_url": "_kubeadm_key_url",
     "programs": "_kubeadm_programs",
+    "token_seconds": "_kubeadm_join_token_seconds | int",
 }
 
 PLAYBOOK = """
@@ -95,6 +101,8 @@ PLAYBOOK = """
       vars:
         __kubeadm_node: "{{ item.value.__kubeadm_node | default({}) }}"
         __kubeadm_bundle: "{{ item.value.__kubeadm_bundle | default({}) }}"
+        kubeadm_join_control_plane: "{{ item.value.kubeadm_join_control_plane | default(false) }}"
+        kubeadm_join_timeout: "{{ item.value.kubeadm_join_timeout | default(900) }}"
       loop: "{{ states | default({}) | dict2items }}"
       register: concluded
 
@@ -272,3 +280,9 @@ def test_programs_follow_the_proxy_mode_and_the_source(rendered):
 def test_key_of_the_repository(rendered):
     seen = concluded(rendered, "new")
     assert seen["key_url"] == "https://pkgs.k8s.io/core:/stable:/v1.36/deb/Release.key"
+
+
+@pytest.mark.parametrize(("state", "seconds"), [("joins-quick", 1800), ("joins-slow", 3600), ("joins-workers", 1800)])
+def test_the_token_outlives_joins_one_after_the_other(rendered, state, seconds):
+    # two of the play's hosts wait; workers join at once
+    assert concluded(rendered, state)["token_seconds"] == seconds

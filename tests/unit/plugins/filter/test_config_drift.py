@@ -16,6 +16,9 @@ from ansible_collections.baremetal.kubernetes.plugins.filter.config_drift import
         ({"ipvs": {"tcpTimeout": "15m0s"}}, {"ipvs": {"tcpTimeout": "900s"}}, []),
         ({"ipvs": {"tcpTimeout": "15m0s"}}, {"ipvs": {"tcpTimeout": "901s"}}, ["ipvs.tcpTimeout"]),
         ({"syncPeriod": "1.5s"}, {"syncPeriod": "1500ms"}, []),
+        # a duration may be written without unit when it is none
+        ({"conntrack": {"udpTimeout": "0s"}}, {"conntrack": {"udpTimeout": "0"}}, []),
+        ({"minSyncPeriod": "500µs"}, {"minSyncPeriod": "0.5ms"}, []),
         ({"ipvs": {"excludeCIDRs": None}}, {"ipvs": {"excludeCIDRs": []}}, []),
         ({"ipvs": {"excludeCIDRs": None}}, {"ipvs": {"excludeCIDRs": ["192.0.2.0/24"]}}, ["ipvs.excludeCIDRs"]),
         ({"ipvs": {"excludeCIDRs": ["192.0.2.0/24"]}}, {"ipvs": {"excludeCIDRs": []}}, ["ipvs.excludeCIDRs"]),

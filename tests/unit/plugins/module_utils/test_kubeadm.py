@@ -10,7 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
+from ansible_collections.baremetal.kubernetes.plugins.filter.kubeadm_config import kubeadm_config
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _kubeadm
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KubeApiError
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._kubeadm import (
@@ -43,6 +45,7 @@ class Node:
         self.code: int | None = 0
         self.output = ""
         self.effect = lambda: None
+        self.results: list[tuple[int, str]] = []
         self.answers: dict[str, tuple[int, str, str]] = {}
         self.slept = 0.0
         self.asked: list[tuple[str, str]] = []
@@ -58,7 +61,8 @@ class Node:
     def exists(self, path: str) -> bool:
         return (self.root / path.lstrip("/")).exists()
 
-    def run(self, argv):
+    def run(self, argv, timeout):
+        assert timeout, "every command is bounded"
         self.calls.append(list(argv))
         for prefix, answer in self.answers.items():
             if " ".join(argv).startswith(prefix):
@@ -71,7 +75,7 @@ class Node:
         assert oct(os.stat(argv[argv.index("--config") + 1]).st_mode)[-3:] == "600"
         assert self.exists(MARKER), "the marker must be there before kubeadm starts"
         self.effect()
-        return self.code, self.output
+        return self.results.pop(0) if self.results else (self.code, self.output)
 
     def sleep(self, seconds: float) -> None:
         self.slept += seconds
@@ -208,27 +212,60 @@ def test_join_without_a_token_is_refused_before_kubeadm_runs(node: Node) -> None
     with pytest.raises(KubeadmError, match="placeholder of token"):
         node.kubeadm().join(CONFIG, {}, [], 60, False)
     assert node.calls == []
+    assert not node.exists(MARKER)
 
 
-def test_killed_join_that_had_registered_is_finished_without_a_second_join(node: Node) -> None:
+def bootstrapped(node: Node) -> None:
+    """What a join leaves that was killed after the kubelet had got its certificate."""
     node.write(MARKER, "join\n")
+    node.write("/etc/kubernetes/pki/ca.crt", PEM)
     node.write("/etc/kubernetes/kubelet.conf", "client-key: x\n")
-    node.write("/etc/kubernetes/bootstrap-kubelet.conf", "users\n")
     node.write(_kubeadm.KUBELET_CLIENT_CERTIFICATE, PEM)
-    node.answers = {"kubectl --kubeconfig": (0, "yes\n", "")}
+
+
+def test_killed_join_keeps_the_authority_the_kubelet_trusts(node: Node) -> None:
+    # a worker has no ca.key: the certificate alone is whole
+    bootstrapped(node)
     assert node.kubeadm().join(CONFIG, {}, [], 60, False) is True
-    assert [call[0] for call in node.calls] == ["kubectl"]
+    assert node.exists("/etc/kubernetes/pki/ca.crt")
+    assert [call[0] for call in node.calls] == ["kubeadm"]
+
+
+READY = 'error execution phase kubelet-start: a Node with name "w1" and status "Ready" already exists in the cluster. You must delete\n'
+
+
+def test_killed_join_whose_node_is_ready_goes_on_behind_the_kubelet(node: Node) -> None:
+    bootstrapped(node)
+    node.write(CONFIG, "kind: JoinConfiguration\nskipPhases:\n- preflight\n- control-plane-prepare/certs\ntimeouts: {}\n")
+    node.results = [(1, READY), (0, "")]
+    assert node.kubeadm().join(CONFIG, {}, ["--v=1"], 60, False) is True
+    first, second = node.calls
+    assert "--skip-phases" not in first
+    assert second == [*first, "--skip-phases", "preflight,control-plane-prepare/certs,kubelet-start"]
     assert node.kubeadm().state()["member"] is True
-    assert not node.exists("/etc/kubernetes/bootstrap-kubelet.conf")
+    assert not list((node.root / "run").glob("*.yaml"))
 
 
-def test_killed_join_that_the_api_server_does_not_know_joins_again(node: Node) -> None:
-    node.write(MARKER, "join\n")
-    node.write("/etc/kubernetes/kubelet.conf", "client-key: x\n")
-    node.write(_kubeadm.KUBELET_CLIENT_CERTIFICATE, PEM)
-    node.answers = {"kubectl --kubeconfig": (1, "", "Unauthorized")}
-    assert node.kubeadm().join(CONFIG, {}, [], 60, False) is True
-    assert [call[0] for call in node.calls] == ["kubectl", "kubeadm"]
+@pytest.mark.parametrize("missing", [MARKER, _kubeadm.KUBELET_CLIENT_CERTIFICATE, "/etc/kubernetes/kubelet.conf"])
+def test_another_machine_of_the_same_name_is_not_taken_for_this_one(node: Node, missing: str) -> None:
+    bootstrapped(node)
+    if missing == MARKER:
+        # a fresh node: kubelet.conf would make it a member
+        (node.root / "etc/kubernetes/kubelet.conf").unlink()
+    (node.root / missing.lstrip("/")).unlink()
+    node.results = [(1, READY)]
+    with pytest.raises(KubeadmError, match="kubeadm join ended with return code 1"):
+        node.kubeadm().join(CONFIG, {}, [], 60, False)
+    assert [call[0] for call in node.calls if call[0] == "kubeadm"] == ["kubeadm"]
+
+
+def test_the_port_of_the_killed_runs_api_server_is_a_leftover(node: Node) -> None:
+    node.write(MARKER, "init\n")
+    node.write(CONFIG, "localAPIEndpoint:\n  advertiseAddress: 192.0.2.1\n  bindPort: 8443\n")
+    node.effect = lambda: finish_init(node)
+    node.kubeadm().init(CONFIG, [], 60, False)
+    ignored = node.calls[-1][node.calls[-1].index("--ignore-preflight-errors") + 1].split(",")
+    assert "Port-8443" in ignored and "Port-6443" not in ignored
 
 
 def test_a_kubeadm_that_still_runs_is_waited_for_and_named(node: Node) -> None:
@@ -243,7 +280,8 @@ def test_a_kubeadm_that_still_runs_is_waited_for_and_named(node: Node) -> None:
 
 def test_secrets(node: Node) -> None:
     node.answers = {
-        "kubeadm token create --ttl 30m0s": (0, f"kubeadm join 192.0.2.1:6443 --token {TOKEN}     --discovery-token-ca-cert-hash {HASH} \n", ""),
+        # the name of the endpoint looks like a token
+        "kubeadm token create --kubeconfig /etc/kubernetes/admin.conf --ttl 30m0s": (0, f"kubeadm join k8sapi.bigcompanydomain:6443 --token {TOKEN}     --discovery-token-ca-cert-hash {HASH} \n", ""),
         "kubeadm init phase upload-certs": (0, f"[upload-certs] Using certificate key:\n{KEY}\n", ""),
     }
     assert node.kubeadm().secrets("30m0s", True, CONFIG) == {"token": TOKEN, "ca_cert_hash": HASH, "certificate_key": KEY}
@@ -309,6 +347,27 @@ def test_substitute_keeps_what_is_no_placeholder() -> None:
         substitute(f"x: {PLACEHOLDER_CA_CERT_HASH}", {"token": TOKEN, "certificate_key": KEY})
 
 
+@pytest.mark.parametrize("version", ["1.20.2", "1.30.14", "1.36.4"])
+def test_the_configuration_that_the_roles_write_is_understood(node: Node, version: str) -> None:
+    description = {
+        "kubernetes_version": version, "node_name": "cp2", "node_ip": "192.0.2.12", "endpoint": "api.example.com:6443", "api_port": 8443,
+        "pod_cidr": "10.244.0.0/16", "service_cidr": "10.96.0.0/12", "proxy_mode": "ipvs", "skip_phases": {"init": [], "join": ["preflight", "x/y"]},
+    }
+    bootstrapped(node)
+    node.write(CONFIG, kubeadm_config(description, "control_plane"))
+    node.results = [(1, READY), (0, "")]
+    # a key of digits alone must stay text
+    secrets = {"token": TOKEN, "ca_cert_hash": HASH, "certificate_key": "12" * 32}
+    assert node.kubeadm().join(CONFIG, secrets, kubeadm_config(description, "control_plane", output="flags"), 60, False) is True
+    joined = yaml.safe_load(node.effective[0])
+    assert joined["discovery"]["bootstrapToken"]["caCertHashes"] == [HASH]
+    assert joined["controlPlane"]["certificateKey"] == "12" * 32
+    assert "Port-8443" in node.calls[0][node.calls[0].index("--ignore-preflight-errors") + 1].split(",")
+    skipped = [word for word in node.calls[1] if word.startswith("--skip-phases=")] + node.calls[1][-2:]
+    before = ["--skip-phases=preflight,x/y", "--skip-phases", "kubelet-start"]
+    assert skipped == (before if version == "1.20.2" else ["--skip-phases", "preflight,x/y,kubelet-start"])
+
+
 @pytest.mark.parametrize(("text", "whole"), [(PEM, True), (PEM + KEY_PEM, True), (PEM[:-5], False), ("", False), ("-----END A-----\n", False)])
 def test_whole_pem(text: str, whole: bool) -> None:
     assert is_whole_pem(text) is whole
@@ -328,3 +387,9 @@ def test_long_run_logs_without_secrets_and_stops_in_time(tmp_path: Path) -> None
 
 def test_long_run_returns_the_code(tmp_path: Path) -> None:
     assert _kubeadm.default_long_run([sys.executable, "-c", "raise SystemExit(3)"], str(tmp_path / "log"), 60) == (3, "")
+
+
+def test_a_missing_kubeadm_is_said(tmp_path: Path) -> None:
+    code, output = _kubeadm.default_long_run(["no-such-kubeadm"], str(tmp_path / "log"), 60)
+    assert code == 127
+    assert output.startswith("no-such-kubeadm: command not found in /usr/local/sbin:")

@@ -139,6 +139,27 @@ def test_no_kube_proxy_answers(node, capsys, wanted, status):
     assert "no answer" in result["proxy_mode_reason"]
 
 
+@pytest.mark.parametrize(
+    ("wanted", "ipv4", "ipv6", "status", "reason"),
+    [
+        ("ipvs", "connection refused", "ipvs", "pass", ""),
+        ("none", "connection refused", "ipvs", "fail", ""),
+        ("none", "connection refused", "connection refused", "pass", "connection refused"),
+        # no port there is not the same as no answer here
+        ("none", "timed out", "connection refused", "unknown", "timed out"),
+    ],
+)
+def test_kube_proxy_of_an_ipv6_cluster_is_asked_at_its_own_place(node, capsys, monkeypatch, wanted, ipv4, ipv6, status, reason):
+    def ask(url, timeout):
+        answer = ipv6 if "[::1]" in url else ipv4
+        return (answer, "") if answer == "ipvs" else (None, answer)
+
+    monkeypatch.setattr(_ipvs, "ask_proxy_mode", ask)
+    dummy, result = run(capsys, proxy_mode=wanted)
+    assert statuses(result) == {"kube_proxy_mode": status}
+    assert (result["proxy_mode"], result["proxy_mode_reason"]) == (None if reason else "ipvs", reason)
+
+
 @pytest.mark.parametrize(("text", "status"), [("0\n", "fail"), ("", "unknown")])
 def test_strict_arp(node, capsys, text, status):
     (node / "all" / "arp_ignore").write_text(text)
