@@ -16,6 +16,6 @@ lab-ssh:  ## Log in to a machine of the lab: make lab-ssh NODE=cp1, with CMD="..
 
 lab-status:  ## Say what of the lab is up
 	@echo "libvirt: $$($(LAB_CACHE)/bin/lab-libvirt status $(LAB_CACHE) 2>/dev/null || echo 'not running')"
-	@echo "box: $$(readlink $(LAB_CACHE)/box/current || echo none), bundle: $$(readlink -f $(LAB_CACHE)/bundle || echo none)"
+	@echo "box: $$(readlink $(LAB_CACHE)/box/current || echo none), bundle: $$(readlink -e $(LAB_CACHE)/bundle || echo none)"
 	@grep -h '"driver"' $(LAB_CACHE)/lab.json 2>/dev/null || true
 	@$(LAB_CACHE)/bin/lab-libvirt exec $(LAB_CACHE) virsh --connect qemu:///system list --all 2>/dev/null || true

@@ -25,12 +25,25 @@ as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# install_packages NAME...: Debian packages, with fresh lists if the ones here are empty or old
+# install_packages NAME...: Debian packages, with fresh lists if the ones here are empty or old; one caller at a time
 install_packages() {
   command -v apt-get >/dev/null || die "Not found: apt-get. Install by hand what these Debian packages hold: $*"
   say "Installing Debian packages: $*"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
-    { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+  mkdir -p "$ROOT/.ansible"
+  (
+    flock 8
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null 2>&1 ||
+      { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null; }
+  ) 8>"$ROOT/.ansible/apt.lock"
+}
+
+# need COMMAND=PACKAGE...: installs the packages whose command is missing
+need() {
+  local pair missing=()
+  for pair in "$@"; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+  done
+  [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
 }
 
 # interpreters: "3.11 /usr/bin/python3.11" for each Python 3 that really starts, one line for each minor version.

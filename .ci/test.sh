@@ -7,6 +7,7 @@ set -uo pipefail
 logs=$ROOT/artifacts/logs
 parts=()
 failed=0
+complete=
 export NO_COLOR=1 ANSIBLE_NOCOLOR=1 PY_COLORS=0 ANSIBLE_FORCE_COLOR=0 MOLECULE_NO_LOG=0
 
 # part NAME SECONDS OUTCOME
@@ -16,6 +17,8 @@ outcome() { if [ "$1" = 0 ]; then echo passed; else echo FAILED; fi; }
 # shellcheck disable=SC2317 # called by the trap
 summary() {
   local line
+  # Ended by a signal, or by a mistake in this script: that is no pass.
+  [ -n "$complete" ] || failed=1
   printf '\n===== What each part took\n'
   printf '%s\n' "${parts[@]}"
   part "all" "$SECONDS" "$(outcome "$failed")"
@@ -55,7 +58,9 @@ lab() {
   timeout --kill-after=60 "${BAREMETAL_LAB_TIMEOUT:-0}" molecule test -s default --destroy=never </dev/null 2>&1 |
     tee >(watch_molecule artifacts/molecule/times >/dev/null) artifacts/molecule/molecule.log
   rc=${PIPESTATUS[0]}
-  [ "$rc" != 124 ] && [ "$rc" != 137 ] || echo "The lab's part was ended after $BAREMETAL_LAB_TIMEOUT (BAREMETAL_LAB_TIMEOUT)."
+  if [ -n "${BAREMETAL_LAB_TIMEOUT:-}" ] && [[ $rc = 124 || $rc = 137 ]]; then
+    echo "The lab's part was ended after $BAREMETAL_LAB_TIMEOUT (BAREMETAL_LAB_TIMEOUT)."
+  fi
   part "lab" $((EPOCHSECONDS - begun)) "$(outcome "$rc")"
   sleep 1
   while read -r action seconds result; do part "  molecule $action" "$seconds" "$result"; done <artifacts/molecule/times
@@ -82,4 +87,5 @@ part "fast checks" $((SECONDS - begun)) "$(outcome "$failed")"
 # An hour on machines tells nothing more about a change that does not pass these.
 [ "$failed" = 0 ] || exit 1
 lab || failed=1
+complete=yes
 exit "$failed"

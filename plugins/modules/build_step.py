@@ -128,6 +128,8 @@ def main() -> None:
         module.exit_json(**build_step(module))
     except BuildStepError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"The step {module.params['name']} cannot be taken: {error}.")
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 sha256:
-  description: Digest of the archive; empty in check mode as long as what it is made of is not there.
+  description: Digest of the archive; empty in check mode as long as its directory or what it is made of is not there.
   returned: success
   type: str
   sample: 8d023e6935d2e1fa507066764426caa316b3e81d5cd85878a21b446b27cceef2
@@ -107,6 +107,9 @@ image_id:
   type: str
   sample: 6f55391518931f6126a35fa3d514038396a04f865570eebb4c4f33afc8f9c082
 """
+
+import fcntl
+import os
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -126,8 +129,17 @@ def image_archive(module: AnsibleModule) -> dict:
                 raise ImageArchiveError(f"mode of {entry['path']} is {entry['mode']!r}; an octal number such as 0755 is wanted.") from None
             files.append(File(entry["source"], entry["path"], mode))
         layers.append(Layer(layer["tar"] or "", tuple(files), tuple(layer["exclude"])))
+    if module.check_mode and not os.path.isdir(os.path.dirname(params["path"])):
+        # The task that would have made the directory did not.
+        return {"changed": True, "sha256": "", "image_id": ""}
     image = Image(params["reference"], params["architecture"], tuple(layers), tuple(params["entrypoint"]), tuple(params["command"]))
-    result = ensure_image(params["path"], image, module.check_mode)
+    folder = os.open(os.path.dirname(params["path"]), os.O_RDONLY)
+    try:
+        # Two runs would write to the same unfinished file. The lock goes with the run that holds it.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        result = ensure_image(params["path"], image, module.check_mode)
+    finally:
+        os.close(folder)
     return {"changed": result["changed"], "sha256": result["sha256"], "image_id": result["image_id"]}
 
 
@@ -166,6 +178,8 @@ def main() -> None:
         module.exit_json(**image_archive(module))
     except ImageArchiveError as error:
         module.fail_json(msg=str(error))
+    except OSError as error:
+        module.fail_json(msg=f"{module.params['path']} cannot be written: {error}.")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ state=$cache/libvirt
 pids=$state/pids
 mode=$state/mode # says own or system from start to stop
 uri=qemu:///system
+# The Vagrantfile reads its settings from there.
+export BAREMETAL_LAB_CACHE=$cache
 
 fail() {
     echo "$*" >&2

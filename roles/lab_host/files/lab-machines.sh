@@ -50,27 +50,38 @@ tidy() {
     virsh pool-refresh default >/dev/null 2>&1 || true
 }
 
-# Boxes built here before and their images, unless a machine still runs on them.
+# Vagrant keeps a machine on the box that it was made from, whatever the Vagrantfile names now, and even makes one from
+# the box that an interrupted run had noted.
+refuse_other_box() {
+    local meta name others=
+    for meta in "$machines"/*/libvirt/box_meta; do
+        if [ ! -e "$meta" ] || grep -qF "\"name\":\"$1\"" "$meta"; then
+            continue
+        elif [ -s "${meta%box_meta}id" ]; then
+            name=${meta%/libvirt/box_meta}
+            others="$others ${name##*/}"
+        else
+            rm -f "$meta"
+        fi
+    done
+    [ -z "$others" ] || {
+        say "Made from another box than $1, which is wanted now:$others. Run 'make lab-down', which removes them, and then the same again."
+        return 1
+    }
+}
+
+# Boxes that were built here before, and their images. No machine is on them: it would have been refused.
 remove_old_boxes() {
-    local name image used
-    [ -n "$own" ] && [[ $1 == baremetal-kubernetes/lab-* ]] || return 0
-    for name in $(vagrant box list | awk '{print $1}' | grep '^baremetal-kubernetes/lab-' || true); do
-        [ "$name" = "$1" ] || grep -qs "\"$name\"" "$cache"/libvirt/vagrant/machines/*/libvirt/box_meta ||
-            vagrant box remove --force --all "$name" >>"$log" 2>&1
+    local name
+    [[ $1 == baremetal-kubernetes/lab-* ]] || return 0
+    for name in $(vagrant box list | awk '{print $1}' | grep '^baremetal-kubernetes/lab-' | grep -vxF "$1" || true); do
+        vagrant box remove --force --all "$name" >>"$log" 2>&1
     done
-    used=$(for image in $(volumes "$prefix*.img"); do
-        [[ $image == *_vagrant_box_image_* ]] ||
-            qemu-img info --force-share --output=json "$cache/libvirt/lib/images/$image" | grep '"backing-filename"' || true
-    done)
-    for image in $(volumes '*_vagrant_box_image_*'); do
-        grep -qF "$image" <<<"$used" || rm -f "$cache/libvirt/lib/images/$image"
+    for name in $(virsh vol-list default | awk '{print $1}' | grep "^${prefix}VAGRANTSLASH-lab-" | grep -vF "${1/\//-VAGRANTSLASH-}_" || true); do
+        virsh vol-delete --pool default "$name" >>"$log" 2>&1
     done
-    virsh pool-refresh default >/dev/null 2>&1 || true
-    # A machine starts with its own box's kernel, so that a box in use stays whole.
-    for image in "$cache"/box/*/; do
-        name=$(basename "$image")
-        [ "$name" = current ] || [ "baremetal-kubernetes/lab-$name" = "$1" ] ||
-            grep -qs "\"baremetal-kubernetes/lab-$name\"" "$cache"/libvirt/vagrant/machines/*/libvirt/box_meta || rm -rf "$image"
+    for name in "$cache"/box/*; do
+        [ -L "$name" ] || [ "baremetal-kubernetes/lab-${name##*/}" = "$1" ] || rm -rf "$name"
     done
 }
 
@@ -110,7 +121,9 @@ up() {
     local box=$1 box_dir=$2 node name
     shift 2
     tidy
-    if [ "$box_dir" != - ] && ! vagrant box list | grep -q "^$box "; then
+    refuse_other_box "$box"
+    # Not grep -q: it ends at the first match, and a Vagrant that cannot write its other lines fails.
+    if [ "$box_dir" != - ] && ! vagrant box list | grep "^$box " >/dev/null; then
         say "check and register the box $box"
         (cd "$box_dir" && sha256sum --check --quiet SHA256SUMS) || {
             rm -rf "$box_dir"
@@ -151,17 +164,20 @@ up() {
 down() {
     local domain
     forget_connections
-    # Nothing to ask where the lab's libvirtd does not run; what is on disk is removed below.
-    if [ "$("$cache/bin/lab-libvirt" status "$cache" || true)" != "" ] && "$cache/bin/lab-libvirt" status "$cache" >/dev/null; then
-        vagrant destroy --force 2>&1 | tee -a "$log" || say "vagrant could not remove every machine"
-        if [ -n "$own" ]; then
+    if [ -z "$own" ]; then
+        vagrant destroy --force 2>&1 | tee -a "$log" || {
+            say "Vagrant could not remove every machine, see $log; put right what it says and run 'make lab-down' again."
+            return 1
+        }
+    else
+        # Nothing to ask where the lab's libvirtd does not run; what is on disk is removed below.
+        if "$cache/bin/lab-libvirt" status "$cache" >/dev/null; then
+            vagrant destroy --force 2>&1 | tee -a "$log" || say "vagrant could not remove every machine"
             for domain in $(domains); do
                 say "remove $domain"
                 remove_domain "$domain"
             done
         fi
-    fi
-    if [ -n "$own" ]; then
         rm -rf "$cache/libvirt/vagrant" "$cache"/libvirt/etc/qemu/"$prefix"*.xml
         for domain in $(volumes "$prefix*.img"); do
             [[ $domain == *_vagrant_box_image_* ]] || rm -f "$cache/libvirt/lib/images/$domain"
@@ -176,7 +192,8 @@ flock --nonblock 9 || { echo "another run is at work on the lab's machines: wait
 : >"$log"
 [ "$(cat "$cache/libvirt/mode" 2>/dev/null || true)" != own ] || own=yes
 consoles=$cache/console
-[ -n "$own" ] || consoles=/var/log/libvirt/qemu
+machines=$cache/libvirt/vagrant/machines
+[ -n "$own" ] || consoles=/var/log/libvirt/qemu machines=$checkout/.vagrant/machines
 
 case $action in
     up) up "$@" ;;

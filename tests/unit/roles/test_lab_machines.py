@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import subprocess
 from pathlib import Path
 
@@ -22,6 +23,8 @@ case $1 in
   list) cut -d' ' -f1 "$LAB/domains" ;;
   domuuid) grep "^$2 " "$LAB/domains" | cut -d' ' -f2 ;;
   undefine) sed -i "/^$2 /d" "$LAB/domains" ;;
+  vol-list) for file in "$LAB"/cache/libvirt/lib/images/*; do echo " ${file##*/}   $file"; done ;;
+  vol-delete) rm "$LAB/cache/libvirt/lib/images/$4" ;;
 esac
 """
 VAGRANT = """
@@ -30,6 +33,7 @@ case $1-$2 in
   box-list) cat "$LAB/boxes" ;;
   up-*) cat "$LAB/up.out"; cat "$LAB/after-up" >>"$LAB/reach"; exit "$(cat "$LAB/up.rc")" ;;
   reload-*) cat "$LAB/after-reload" >>"$LAB/reach" ;;
+  destroy-*) exit "$(cat "$LAB/destroy.rc")" ;;
 esac
 """
 
@@ -42,13 +46,14 @@ class Lab:
         self.box = self.cache / "box" / "new"
         for folder in (self.cache / "bin", self.cache / "console", self.cache / "cp", self.images, self.box, path / "bin", path / "checkout"):
             folder.mkdir(parents=True)
-        for name, text in {"virsh": VIRSH, "vagrant": VAGRANT, "nc": 'grep -qx "$4" "$LAB/reach"', "sleep": "", "qemu-img": "exit 1"}.items():
+        for name, text in {"virsh": VIRSH, "vagrant": VAGRANT, "nc": 'grep -qx "$4" "$LAB/reach"', "sleep": "", "ssh-keyscan": 'echo "$3 ssh-ed25519 KEY"'}.items():
             self.program(path / "bin" / name, f'echo "{name} $*" >>"$LAB/calls"\n{text}')
         libvirt = 'case $1 in exec) shift 2; exec "$@" ;; *) echo "lab-libvirt $1" >>"$LAB/calls"; echo own ;; esac'
         self.program(self.cache / "bin" / "lab-libvirt", libvirt)
         for name in ("domains", "boxes", "reach", "calls", "up.out", "after-up", "after-reload"):
             (path / name).touch()
         (path / "up.rc").write_text("0")
+        (path / "destroy.rc").write_text("0")
         (self.cache / "libvirt" / "mode").write_text("own\n")
         (self.box / "lab.box").write_text("box")
         (self.box / "SHA256SUMS").write_text(f"{hashlib.sha256(b'box').hexdigest()}  lab.box\n")
@@ -58,13 +63,14 @@ class Lab:
         path.write_text(f"#!/bin/bash\n{text}\n")
         path.chmod(0o755)
 
-    def machine(self, name: str, uuid: str, known: str) -> None:
+    def machine(self, name: str, uuid: str, known: str, box: str = BOX) -> None:
         with (self.path / "domains").open("a") as stream:
             stream.write(f"baremetal-kubernetes-{name} {uuid}\n")
         (self.images / f"baremetal-kubernetes-{name}.img").touch()
         folder = self.cache / "libvirt" / "vagrant" / "machines" / name / "libvirt"
         folder.mkdir(parents=True)
         (folder / "id").write_text(known)
+        (folder / "box_meta").write_text(json.dumps({"name": box, "version": "0"}, separators=(",", ":")))
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": f"{self.path}/bin:/usr/bin:/bin", "LAB": str(self.path), "LC_ALL": "C"}
@@ -120,7 +126,6 @@ def test_what_a_killed_run_left_is_removed(lab):
 
 def test_a_whole_image_under_a_machine_stays(lab):
     (lab.path / "boxes").write_text(f"{BOX} (libvirt, 0)\n")
-    lab.program(lab.path / "bin" / "qemu-img", f'echo \'"backing-filename": "/var/lib/libvirt/images/{IMAGE}"\'')
     lab.machine("cp1", "uuid-1", "uuid-1")
     (lab.images / IMAGE).touch()
     (lab.images / IMAGE.replace("new", "old")).touch()
@@ -159,20 +164,53 @@ def test_a_failure_shows_the_console(lab):
     assert (lab.cache / "libvirt" / "interrupted").exists()
 
 
-def test_old_boxes_go_unless_a_machine_runs_on_them(lab):
-    boxes = [BOX, "baremetal-kubernetes/lab-old", "baremetal-kubernetes/lab-used", "some/other"]
+@pytest.mark.parametrize("mode", ["own", "system"])
+def test_old_boxes_go(lab, mode):
+    (lab.cache / "libvirt" / "mode").write_text(f"{mode}\n")
+    boxes = [BOX, "baremetal-kubernetes/lab-old", "baremetal-kubernetes/lab-new2", "some/other"]
     (lab.path / "boxes").write_text("".join(f"{name} (libvirt, 0)\n" for name in boxes))
-    for name in ("old", "used"):
+    for name in ("old", "new2"):
         (lab.cache / "box" / name).mkdir()
     (lab.cache / "box" / "current").symlink_to("new")
-    lab.machine("w1", "uuid-2", "uuid-2")
-    (lab.cache / "libvirt" / "vagrant" / "machines" / "w1" / "libvirt" / "box_meta").write_text('{"name":"baremetal-kubernetes/lab-used"}')
+    kept = ["some-VAGRANTSLASH-other_vagrant_box_image_0_box.img", IMAGE]
+    for name in [*kept, IMAGE.replace("new", "old"), IMAGE.replace("new", "new2")]:
+        (lab.images / name).touch()
     (lab.path / "reach").write_text("192.0.2.11\n")
     done = lab.up()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [line for line in lab.calls().splitlines() if "box remove" in line] == ["vagrant --no-tty box remove --force --all baremetal-kubernetes/lab-old"]
-    assert sorted(path.name for path in (lab.cache / "box").iterdir()) == ["current", "new", "used"]
+    removed = [line.split()[-1] for line in lab.calls().splitlines() if "box remove" in line]
+    assert removed == ["baremetal-kubernetes/lab-old", "baremetal-kubernetes/lab-new2"]
+    assert sorted(path.name for path in (lab.cache / "box").iterdir()) == ["current", "new"]
+    assert sorted(path.name for path in lab.images.iterdir()) == sorted(kept)
     assert (lab.box / "lab.box").exists()
+
+
+def test_machines_of_another_box_are_refused_and_stay(lab):
+    (lab.path / "boxes").write_text(f"{BOX} (libvirt, 0)\nbaremetal-kubernetes/lab-old (libvirt, 0)\n")
+    (lab.path / "reach").write_text("192.0.2.11\n")
+    lab.machine("cp1", "uuid-1", "uuid-1")
+    lab.machine("w1", "uuid-2", "uuid-2", "baremetal-kubernetes/lab-old")
+    done = lab.up()
+    assert done.returncode == 1
+    assert f"another box than {BOX}, which is wanted now: w1. Run 'make lab-down'" in done.stdout
+    assert "vagrant --no-tty up" not in lab.calls() and "box remove" not in lab.calls()
+    assert (lab.path / "domains").read_text().count("uuid") == 2
+
+
+def test_the_box_that_an_interrupted_run_noted_is_forgotten(lab):
+    (lab.path / "after-up").write_text("192.0.2.11\n")
+    lab.machine("cp1", "uuid-1", "", "baremetal-kubernetes/lab-old")
+    assert lab.up().returncode == 0
+    assert not (lab.cache / "libvirt" / "vagrant" / "machines" / "cp1" / "libvirt" / "box_meta").exists()
+
+
+def test_a_box_of_somebody_else_is_known_by_the_keys_it_has(lab):
+    (lab.cache / "ssh").mkdir()
+    (lab.cache / "libvirt" / "mode").write_text("system\n")
+    (lab.path / "after-up").write_text("192.0.2.11\n")
+    assert lab.up("debian/bookworm64").returncode == 0
+    assert (lab.cache / "ssh" / "known_hosts").read_text() == "192.0.2.11 ssh-ed25519 KEY\n"
+    assert "box add" not in lab.calls()
 
 
 def test_down_removes_machines_and_ends_libvirt(lab):
@@ -184,3 +222,22 @@ def test_down_removes_machines_and_ends_libvirt(lab):
     assert (lab.path / "domains").read_text() == ""
     # the image of the box is what makes the next start quick
     assert [path.name for path in lab.images.iterdir()] == [IMAGE]
+
+
+def test_down_that_fails_on_the_machines_libvirt_can_be_run_again(lab):
+    (lab.cache / "libvirt" / "mode").write_text("system\n")
+    (lab.path / "destroy.rc").write_text("1")
+    done = lab.run("down", str(lab.cache), str(lab.path / "checkout"))
+    assert done.returncode == 1 and "run 'make lab-down' again" in done.stdout
+    assert "lab-libvirt stop" not in lab.calls()
+    (lab.path / "destroy.rc").write_text("0")
+    assert lab.run("down", str(lab.cache), str(lab.path / "checkout")).returncode == 0
+    assert lab.calls().endswith("lab-libvirt stop\n")
+
+
+def test_vagrant_reads_the_settings_of_the_cache_it_was_given(tmp_path):
+    (tmp_path / "libvirt").mkdir()
+    (tmp_path / "libvirt" / "mode").write_text("system\n")
+    argv = [str(SCRIPT.with_name("lab-libvirt.sh")), "exec", str(tmp_path), "env"]
+    done = subprocess.run(argv, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, timeout=60, check=True)
+    assert f"BAREMETAL_LAB_CACHE={tmp_path}" in done.stdout.splitlines()

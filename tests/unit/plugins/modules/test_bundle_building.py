@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
@@ -57,6 +58,12 @@ def test_build_step_failure(run, tmp_path):
     assert "The step program ended with exit code 3" in result["msg"] and result["msg"].endswith("why")
 
 
+def test_build_step_says_where_it_may_not_write(run, tmp_path):
+    (tmp_path / "out").write_text("a file", encoding="utf-8")
+    result = run(build_step, **step(tmp_path))
+    assert result["failed"] is True and result["msg"].startswith("The step program cannot be taken: ")
+
+
 def test_build_step_info(run, tmp_path):
     run(build_step, **step(tmp_path))
     done = {key: step(tmp_path)[key] for key in ("name", "key", "output")}
@@ -82,7 +89,26 @@ def test_image_archive(run, tmp_path):
     assert run(image_archive, **archive(tmp_path, architecture="arm64"))["image_id"] != first["image_id"]
 
 
+def test_image_archive_in_check_mode_does_not_need_its_directory(run, tmp_path):
+    result = run(image_archive, check_mode=True, **archive(tmp_path, path=str(tmp_path / "images" / "pause.tar")))
+    assert result["changed"] is True and "failed" not in result
+
+
+def test_image_archive_never_writes_beside_another_run(run, tmp_path, monkeypatch):
+    def write(path, image, check_mode):
+        other = os.open(tmp_path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.close(other)
+        return {"changed": True, "sha256": "", "image_id": ""}
+
+    monkeypatch.setattr(image_archive, "ensure_image", write)
+    assert run(image_archive, **archive(tmp_path))["changed"] is True
+
+
 def test_image_archive_messages(run, tmp_path):
+    gone = run(image_archive, **archive(tmp_path, path=str(tmp_path / "gone" / "pause.tar")))
+    assert gone["msg"].startswith(f"{tmp_path}/gone/pause.tar cannot be written: ")
     assert "pause is no full image reference" in run(image_archive, **archive(tmp_path, reference="pause"))["msg"]
     layers = [{"files": [{"source": str(tmp_path / "pause"), "path": "/pause", "mode": "rwx"}]}]
     assert run(image_archive, **archive(tmp_path, layers=layers))["msg"] == "mode of /pause is 'rwx'; an octal number such as 0755 is wanted."
