@@ -39,11 +39,11 @@ install_packages() {
 
 # need COMMAND=PACKAGE...: installs the packages whose command is missing
 need() {
-  local pair missing=()
+  local pair lacking=()
   for pair in "$@"; do
-    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || missing+=("${pair#*=}")
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%=*}" >/dev/null || lacking+=("${pair#*=}")
   done
-  [ ${#missing[@]} = 0 ] || install_packages "${missing[@]}"
+  [ ${#lacking[@]} = 0 ] || install_packages "${lacking[@]}"
 }
 
 # interpreters: "3.11 /usr/bin/python3.11" for each Python 3 that really starts, one line for each minor version.

@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.filter.node_ips import node_ips
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _cluster
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
+from jinja2.exceptions import UndefinedError
 
 DOCUMENTATION = r"""
 name: cluster_problems
@@ -71,6 +72,19 @@ _value:
 """
 
 
+def _own_settings(variables: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
+    """What one host says about the settings that must be the same everywhere."""
+    found = {}
+    for name in _cluster.SAME_EVERYWHERE:
+        try:
+            if name in variables:
+                found[name] = plain(variables[name])
+        except UndefinedError:
+            # Ansible leaves hostvars out of hostvars: a value made with it cannot be read from another host, nor compared.
+            continue
+    return found
+
+
 def cluster_problems(
     settings: t.Any,
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
@@ -88,15 +102,14 @@ def cluster_problems(
     hosts = list(dict.fromkeys([*control_plane, *workers]))
     host_settings: t.Dict[str, t.Dict[str, t.Any]] = {}
     for host in hosts:
-        variables = hostvars[host]
-        host_settings[host] = {name: plain(variables[name]) for name in _cluster.SAME_EVERYWHERE if name in variables}
+        host_settings[host] = _own_settings(hostvars[host])
     problems, notices = _cluster.check(
         plain(settings),
         control_plane,
         workers,
         plain(node_ips(hosts, hostvars)),
         installable_cnis=None if installable_cnis is None else plain(installable_cnis),
-        other_hosts=[host for host in plain(groups.get("kubernetes", [])) if host not in hosts],
+        kubernetes=plain(groups.get("kubernetes", [])),
         host_settings=host_settings,
     )
     return problems if severity == "problem" else notices

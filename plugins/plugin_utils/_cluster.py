@@ -132,7 +132,7 @@ class _Check:
         workers: t.Sequence[str],
         node_ips: t.Mapping[str, str],
         installable_cnis: t.Optional[t.Sequence[str]],
-        other_hosts: t.Sequence[str],
+        kubernetes: t.Optional[t.Sequence[str]],
         host_settings: t.Mapping[str, t.Mapping[str, t.Any]],
     ) -> None:
         self.settings = settings
@@ -141,7 +141,7 @@ class _Check:
         self.hosts = list(dict.fromkeys([*control_plane, *workers]))
         self.node_ips = dict(node_ips)
         self.installable_cnis = installable_cnis
-        self.other_hosts = list(other_hosts)
+        self.kubernetes = self.hosts if kubernetes is None else list(kubernetes)
         self.host_settings = host_settings
         self.problems: t.List[str] = []
         self.notices: t.List[str] = []
@@ -257,10 +257,18 @@ class _Check:
                     f"Host {host} is in the groups control_plane and workers, but must be in one; "
                     "for pods on a control plane leave it in control_plane and set control_plane_taints: []."
                 )
-        for host in self.other_hosts:
-            self.problems.append(
-                f"Host {host} is in group kubernetes, but in neither control_plane nor workers; put it into one of the two."
-            )
+        for host in self.kubernetes:
+            if host not in self.hosts:
+                self.problems.append(
+                    f"Host {host} is in group kubernetes, but in neither control_plane nor workers; put it into one of the two."
+                )
+        for name, members in (("control_plane", self.control_plane), ("workers", self.workers)):
+            outside = [host for host in members if host not in self.kubernetes]
+            if outside:
+                self.problems.append(
+                    f"Group {name} has {', '.join(outside)}, but group kubernetes has not, and only its hosts are prepared; "
+                    f"put group {name} inside of kubernetes."
+                )
 
     def check_choices(self) -> None:
         self.choice("cluster_artifacts", ("repository", "bundle"))
@@ -484,8 +492,8 @@ class _Check:
         try:
             address = parse_address(host)
         except AddressError:
-            if re.fullmatch(r"[0-9.]+", host) or ":" in host or not _is_subdomain(host.lower()):
-                self.wrong(name, f"{host!r} in it is neither an IP address nor a host name")
+            if re.fullmatch(r"[0-9.]+", host) or not _is_subdomain(host):
+                self.wrong(name, f"{host!r} in it is neither an IP address nor a host name in lower case, which kubeadm wants")
             return
         if address.is_unspecified or address.is_loopback:
             self.wrong(name, "every node must reach the API servers there; use an address that is not only this machine's own")
@@ -602,10 +610,10 @@ def check(
     workers: t.Sequence[str],
     node_ips: t.Mapping[str, str],
     installable_cnis: t.Optional[t.Sequence[str]] = None,
-    other_hosts: t.Sequence[str] = (),
+    kubernetes: t.Optional[t.Sequence[str]] = None,
     host_settings: t.Optional[t.Mapping[str, t.Mapping[str, t.Any]]] = None,
 ) -> t.Tuple[t.List[str], t.List[str]]:
     """Problems, which forbid a run, and notices, which do not."""
-    checking = _Check(settings, control_plane, workers, node_ips, installable_cnis, other_hosts, host_settings or {})
+    checking = _Check(settings, control_plane, workers, node_ips, installable_cnis, kubernetes, host_settings or {})
     checking.run()
     return checking.problems, checking.notices

@@ -11,12 +11,10 @@ import re
 import typing as t
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._sysctl import format_ports, key_path, parse_ports
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cluster import PROXY_MODES, SCHEDULERS
 
 # Name of the scheduler in kube-proxy's configuration to the kernel's module. kube-proxy falls back on nothing: without it, it ends.
-IPVS_SCHEDULERS = {
-    name: f"ip_vs_{name}"
-    for name in ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh", "fo", "ovf", "twos")
-}
+IPVS_SCHEDULERS = {name: f"ip_vs_{name}" for name in SCHEDULERS}
 
 # One entry costs about 320 bytes (struct nf_conn and its extensions).
 CONNTRACK_ENTRY_BYTES = 320
@@ -119,7 +117,7 @@ def _number(contract: t.Mapping[str, t.Any], name: str, default: int) -> int:
 def modules(contract: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, t.Any]]:
     """Return the modules in the order in which they are loaded."""
     cni = _choice(contract, "cni", CNI_PORTS)
-    mode = _choice(contract, "proxy_mode", ("ipvs", "nftables", "iptables", "none"))
+    mode = _choice(contract, "proxy_mode", PROXY_MODES)
     bridged = cni in ("bridge", "flannel")
     found: t.Dict[str, t.Dict[str, t.Any]] = {}
 
@@ -166,8 +164,10 @@ def reserved_ports(contract: t.Mapping[str, t.Any]) -> str:
     parts += [str(part) for part in contract.get("reserved_ports") or []]
     ports: t.Set[int] = set()
     for part in parts:
-        if not re.match(r"^\d{0,5}(-\d{1,5})?([,\s]+\d{1,5}(-\d{1,5})?)*$", part):
-            raise KernelPlanError(f"reserved ports {part!r} are not written as ports and ranges, such as 8080,9100-9110.")
+        for item in re.findall(r"[^,\s]+", part):
+            found = re.fullmatch(r"(\d{1,5})(?:-(\d{1,5}))?", item)
+            if not found or int(found[1]) > int(found[2] or found[1]):
+                raise KernelPlanError(f"reserved ports {part!r} are not written as ports and ranges, such as 8080,9100-9110.")
         ports |= parse_ports(part)
     if ports and max(ports) > 65535:
         raise KernelPlanError(f"reserved port {max(ports)} is larger than 65535.")

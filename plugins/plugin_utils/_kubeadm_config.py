@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cluster import IPVS_GATE_OFF, NFTABLES_SINCE
+
 PLACEHOLDER_TOKEN = "abcdef.0123456789abcdef"
 PLACEHOLDER_CERTIFICATE_KEY = "0" * 64
 PLACEHOLDER_CA_CERT_HASH = "sha256:" + "0" * 64
@@ -333,9 +335,9 @@ class _Builder:
             "clusterCIDR": self.d["pod_cidr"],
         }
         gates: t.Dict[str, bool] = {}
-        if mode == "ipvs" and self.minor >= 40:
+        if mode == "ipvs" and self.minor >= IPVS_GATE_OFF:
             gates["KubeProxyIPVS"] = True
-        if mode == "nftables" and self.minor < 31:
+        if mode == "nftables" and self.minor < NFTABLES_SINCE:
             gates["NFTablesProxyMode"] = True
         if gates:
             result["featureGates"] = gates

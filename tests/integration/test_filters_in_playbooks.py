@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 
 PLAYBOOK = r"""
@@ -78,3 +80,32 @@ def test_values_of_a_playbook(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("wrong_key is no key of the kubeadm description") + done.stdout.count("wrong_key is no key of the kubeadm description") >= 1
     assert "Traceback" not in done.stdout + done.stderr
+
+
+SETTINGS_FROM_ANOTHER_HOST = """
+kubernetes:
+  vars: {cluster_artifacts: bundle, cluster_api_endpoint: "{{ hostvars['balancer'].ansible_host }}:6443"}
+  children:
+    control_plane: {hosts: {cp1: {ansible_host: 192.0.2.11}, cp2: {ansible_host: 192.0.2.12}, cp3: {ansible_host: 192.0.2.13}}}
+    workers: {hosts: {w1: {ansible_host: 192.0.2.21}}}
+other: {hosts: {balancer: {ansible_host: %s}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("address", "code", "said"),
+    [("192.0.2.10", 0, "The settings of the cluster fit together."), ("0.0.0.0", 2, "cluster_api_endpoint is '0.0.0.0:6443'")],
+)
+def test_a_setting_made_of_another_hosts_variables(tmp_path: Path, address: str, code: int, said: str) -> None:
+    (tmp_path / "hosts.yml").write_text(SETTINGS_FROM_ANOTHER_HOST % address, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "ansible", "playbook", "playbooks/validate.yml", "-i", str(tmp_path / "hosts.yml")],
+        cwd=ROOT,
+        env=os.environ | {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == code, done.stdout + done.stderr
+    assert said in done.stdout

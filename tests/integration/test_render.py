@@ -207,6 +207,16 @@ def test_wrong_settings_write_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "OUT").exists()
 
 
+def test_a_password_in_the_environment_is_not_rendered(tmp_path: Path) -> None:
+    (tmp_path / "vars.yml").write_text("containerd_environment: {HTTPS_PROXY: 'http://user:S3CRET@proxy:3128'}\n", encoding="utf-8")
+    done = play("playbooks/render.yml", "-e", f"render_dir={tmp_path}/OUT", "-e", f"@{tmp_path}/vars.yml", "--limit", "w1", "--diff")
+    assert done.returncode == 0, done.stdout + done.stderr
+    path = tmp_path / "OUT/w1/etc/systemd/system/containerd.service.d/10-baremetal-kubernetes.conf"
+    assert 'Environment="HTTPS_PROXY=(not rendered: it may hold a password)"\n' in path.read_text(encoding="utf-8")
+    assert "S3CRET" not in done.stdout + done.stderr
+    assert not [path for path in (tmp_path / "OUT").rglob("*") if path.is_file() and b"S3CRET" in path.read_bytes()]
+
+
 def test_the_main_job_refuses_before_a_host_is_touched() -> None:
     done = play("site.yml", "-e", "cluster_cni=flannel")
     assert done.returncode != 0

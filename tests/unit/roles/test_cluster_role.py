@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _cluster, _kubeadm_config
 
 ROLE = Path(__file__).parents[3] / "roles" / "cluster"
@@ -47,6 +49,21 @@ def test_the_readme_names_every_variable() -> None:
 @pytest.mark.parametrize("minor", range(_cluster.OLDEST_MINOR, _cluster.NEWEST_MINOR + 1))
 def test_every_supported_version_has_a_pause_image(minor: int) -> None:
     assert re.fullmatch(r"3\.[0-9]+(\.[0-9]+)?", VARS["_cluster_pause_tags"][str(minor)])
+
+
+@pytest.mark.parametrize(
+    ("version", "registry"),
+    [
+        ("1.20.2", "k8s.gcr.io"), ("1.21.14", "k8s.gcr.io"), ("1.22.16", "k8s.gcr.io"), ("1.22.17", "registry.k8s.io"), ("1.23.14", "k8s.gcr.io"),
+        ("1.23.15", "registry.k8s.io"), ("1.24.8", "k8s.gcr.io"), ("1.24.17", "registry.k8s.io"), ("1.25.0", "registry.k8s.io"),
+        ("1.37.1", "registry.k8s.io"),
+    ],
+)  # fmt: skip
+def test_the_registry_is_the_default_of_this_kubeadm(version: str, registry: str) -> None:
+    variables = {name: VARS[name] for name in ("cluster_kubernetes_minor", "_cluster_new_registry")}
+    values = variables | {"cluster_kubernetes_version": version, "cluster_image_repository": ""}
+    templar = Templar(loader=DataLoader(), variables={name: trust_as_template(value) if isinstance(value, str) else value for name, value in values.items()})
+    assert templar.template(trust_as_template(VARS["cluster_image_repository_effective"])) == registry
 
 
 def test_the_input_of_kubeadm_config_has_only_keys_that_the_filter_knows() -> None:

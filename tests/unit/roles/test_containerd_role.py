@@ -55,15 +55,16 @@ ROCKY_9 = {"os_family": "RedHat", "distribution": "Rocky", "distribution_release
 RHEL_9 = {"os_family": "RedHat", "distribution": "RedHat", "distribution_release": "Plow"}
 
 
-def case(facts, kubernetes, packages=None, **variables):
+def case(facts, kubernetes, packages=None, files=(), **variables):
     """Variables of one machine; packages None means that nobody looked yet."""
     seen = {name: None for name in ("containerd", "containerd.io", "runc")}
     host = {"case_facts": facts, "cluster_kubernetes_version": kubernetes, "ansible_host": "192.0.2.1", **variables}
     if packages is not None:
-        host["__containerd_state"] = {"node": {"packages": {**seen, **packages}}}
+        host["__containerd_state"] = {"node": {"packages": {**seen, **packages}, "files": {path: {"sha256": "0"} for path in files}}}
     return host
 
 
+REPO, SOURCES = "/etc/yum.repos.d/containerd.repo", "/etc/apt/sources.list.d/containerd.sources"
 OLD = {"containerd": "1.6.20~ds1-1+deb12u1", "runc": "1.1.5+ds1-1"}
 CASES = {
     "old_lab": case(DEBIAN_12, "1.20.2", OLD, cluster_artifacts="bundle"),
@@ -84,7 +85,8 @@ CASES = {
     "pinned_too_old": case(DEBIAN_12, "1.36.4", {}, containerd_package="containerd.io", containerd_version="1.7.28"),
     "epoch": case(DEBIAN_12, "1.35.0", {"containerd": "1:1.7.24-1"}, containerd_version="1.7.24"),
     "rocky": case(ROCKY_9, "1.36.4", {}),
-    "rocky_pinned": case(ROCKY_9, "1.36.4", {"containerd.io": "2.2.1-3.1.el9"}, containerd_version="2.2.1"),
+    "rocky_pinned": case(ROCKY_9, "1.36.4", {"containerd.io": "2.2.1-3.1.el9"}, [REPO], containerd_version="2.2.1"),
+    "docker_of_ours": case(DEBIAN_12, "1.36.4", {"containerd.io": "2.2.1-1~debian.12~bookworm"}, [SOURCES]),
     "rocky_runc": case(ROCKY_9, "1.36.4", {"runc": "1.2.4-1.el9"}),
     "rhel_containerd": case(RHEL_9, "1.36.4", {}, containerd_package="containerd"),
     "rendered_20": case(DEBIAN_12, "1.20.2"),
@@ -281,11 +283,17 @@ def test_drop_in_and_pin_come_and_go(answers):
 
 
 def test_repositories(answers):
-    source = file_of(answers["new_on_old_fresh"], "/etc/apt/sources.list.d/containerd.sources")["content"]
+    source = file_of(answers["new_on_old_fresh"], SOURCES)["content"]
     assert "URIs: https://download.docker.com/linux/debian\nSuites: bookworm\n" in source and "Signed-By: /etc/apt/keyrings/containerd.asc" in source
-    repository = file_of(answers["rocky"], "/etc/yum.repos.d/containerd.repo")["content"]
+    repository = file_of(answers["rocky"], REPO)["content"]
     assert "baseurl=https://download.docker.com/linux/centos/$releasever/$basearch/stable\n" in repository
     assert "gpgkey=https://download.docker.com/linux/centos/gpg\n" in repository and "gpgcheck=1" in repository
     assert repository.endswith("includepkgs=containerd.io\n")
-    assert file_of(answers["rocky_pinned"], "/etc/yum.repos.d/containerd.repo")["content"].endswith("includepkgs=containerd.io-2.2.1-*\n")
+    assert file_of(answers["rocky_pinned"], REPO)["content"].endswith("includepkgs=containerd.io-2.2.1-*\n")
     assert answers["rocky"]["absent"] == []
+
+
+def test_no_second_source_beside_the_one_that_containerd_io_came_from(answers):
+    """apt refuses to work at all with "Conflicting values set for option Signed-By", and nobody fetched the key of ours."""
+    assert SOURCES in {file["path"] for file in answers["docker_of_ours"]["files"]}
+    assert SOURCES not in {file["path"] for file in answers["docker_kept"]["files"]}

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import configparser
 import re
 import typing as t
 from pathlib import Path
 
+import ansible
 import pytest
 import yaml
 
@@ -179,3 +181,21 @@ def test_roles_and_playbooks_name_only_what_exists() -> None:
                 continue
             for name in re.findall(r"\bbaremetal\.kubernetes\.([a-z_0-9]+)\b(?!\.)", path.read_text(encoding="utf-8")):
                 assert name in known, f"{path.relative_to(ROOT)} names baremetal.kubernetes.{name}"
+
+
+def test_ansible_reads_every_setting_of_ansible_cfg() -> None:
+    """A key that Ansible does not know any more is ignored without a word, and its effect is missed by nobody."""
+    core = Path(ansible.__file__).parent
+    sources = [core / "config" / "base.yml", core / "plugins" / "connection" / "ssh.py", *core.glob("plugins/doc_fragments/*.py")]
+    known = set(re.findall(r"\bkey: *'?(\w+)", "".join(path.read_text(encoding="utf-8") for path in sources)))
+    settings = configparser.ConfigParser(interpolation=None)
+    settings.read(ROOT / "ansible.cfg", encoding="utf-8")
+    assert [key for section in settings.sections() for key in settings[section] if key not in known] == []
+
+
+def test_the_artefact_leaves_out_what_git_ignores() -> None:
+    """It is built from the checkout, where there may be environments of hundreds of megabytes and the lab's inventory."""
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()]
+    # ansible-galaxy leaves these out by itself
+    built_in = {"__pycache__", "*.pyc", "*.retry", "baremetal-kubernetes-*.tar.gz"}
+    assert set(ignored) - built_in <= set(load(ROOT / "galaxy.yml")["build_ignore"])

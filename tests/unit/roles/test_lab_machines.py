@@ -46,7 +46,8 @@ class Lab:
         self.box = self.cache / "box" / "new"
         for folder in (self.cache / "bin", self.cache / "console", self.cache / "cp", self.images, self.box, path / "bin", path / "checkout"):
             folder.mkdir(parents=True)
-        for name, text in {"virsh": VIRSH, "vagrant": VAGRANT, "nc": 'grep -qx "$4" "$LAB/reach"', "sleep": "", "ssh-keyscan": 'echo "$3 ssh-ed25519 KEY"'}.items():
+        answers = {"nc": 'grep -qx "$4" "$LAB/reach"', "sleep": "", "ssh-keyscan": 'echo "$3 ssh-ed25519 KEY"'}
+        for name, text in {"virsh": VIRSH, "vagrant": VAGRANT, **answers}.items():
             self.program(path / "bin" / name, f'echo "{name} $*" >>"$LAB/calls"\n{text}')
         libvirt = 'case $1 in exec) shift 2; exec "$@" ;; *) echo "lab-libvirt $1" >>"$LAB/calls"; echo own ;; esac'
         self.program(self.cache / "bin" / "lab-libvirt", libvirt)

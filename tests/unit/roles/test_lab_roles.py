@@ -47,7 +47,8 @@ class Play:
         return done
 
     def run(self, *arguments: str) -> str:
-        return self.program("ansible-playbook", "-i", "localhost,", "-e", f"ansible_python_interpreter={sys.executable}", *arguments, str(self.path / "play.yml")).stdout
+        interpreter = f"ansible_python_interpreter={sys.executable}"
+        return self.program("ansible-playbook", "-i", "localhost,", "-e", interpreter, *arguments, str(self.path / "play.yml")).stdout
 
     def host(self, name: str) -> dict[str, object]:
         return json.loads(self.program("ansible-inventory", "-i", str(self.path / "inventory"), "--host", name).stdout)

@@ -33,6 +33,7 @@ def ask(
     severity: str = "problem",
     host_vars: dict[str, dict[str, t.Any]] | None = None,
     others: tuple[str, ...] = (),
+    outside: tuple[str, ...] = (),
     **changes: t.Any,
 ) -> list[str]:
     control_plane = CONTROL_PLANE if control_plane is None else control_plane
@@ -43,7 +44,7 @@ def ask(
     groups = {
         "control_plane": list(control_plane),
         "workers": list(workers),
-        "kubernetes": [*control_plane, *workers, *others],
+        "kubernetes": [host for host in [*control_plane, *workers, *others] if host not in outside],
     }
     return cluster_problems(SETTINGS | changes, hostvars, groups, installable_cnis=installable, severity=severity)
 
@@ -276,7 +277,17 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
     ),
     (
         {"cluster_api_endpoint": "192.0.2.999:6443"},
-        "cluster_api_endpoint is '192.0.2.999:6443', but '192.0.2.999' in it is neither an IP address nor a host name.",
+        (
+            "cluster_api_endpoint is '192.0.2.999:6443', but '192.0.2.999' in it is neither an IP address nor a host name in lower case, "
+            "which kubeadm wants."
+        ),
+    ),
+    (
+        {"cluster_api_endpoint": "API.example.com:6443"},
+        (
+            "cluster_api_endpoint is 'API.example.com:6443', but 'API.example.com' in it is neither an IP address nor a host name in lower case, "
+            "which kubeadm wants."
+        ),
     ),
     (
         {"cluster_api_endpoint": "127.0.0.1:6443"},
@@ -395,6 +406,9 @@ def test_groups() -> None:
         "for pods on a control plane leave it in control_plane and set control_plane_taints: []."
     ]
     assert ask(others=("spare",)) == ["Host spare is in group kubernetes, but in neither control_plane nor workers; put it into one of the two."]
+    assert ask(outside=("w1", "w2")) == [
+        "Group workers has w1, w2, but group kubernetes has not, and only its hosts are prepared; put group workers inside of kubernetes."
+    ]
 
 
 def test_an_endpoint_is_needed_with_more_than_one_control_plane() -> None:

@@ -96,7 +96,7 @@ def test_modules(changes: dict, expected: list[str]) -> None:
     assert names(**changes) == expected
 
 
-@pytest.mark.parametrize("scheduler", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh", "fo", "ovf", "twos"])
+@pytest.mark.parametrize("scheduler", ["rr", "wrr", "lc", "wlc", "sh", "dh", "sed", "nq", "lblc", "lblcr", "mh"])
 def test_each_scheduler_has_its_module(scheduler: str) -> None:
     assert names(ipvs_scheduler=scheduler).count(f"ip_vs_{scheduler}") == 1
     assert scheduler in IPVS_SCHEDULERS
@@ -236,11 +236,13 @@ def test_extras_replace_and_append() -> None:
     [
         ({"cni": "weave"}, "cni is 'weave', but must be one of bridge, calico, cilium, flannel."),
         ({"proxy_mode": "userspace"}, "proxy_mode is 'userspace', but must be one of"),
-        ({"ipvs_scheduler": "fastest"}, "ipvs_scheduler is 'fastest', but must be one of dh, fo,"),
+        ({"ipvs_scheduler": "fastest"}, "ipvs_scheduler is 'fastest', but must be one of dh, lblc,"),
         ({"conntrack_owner": "both"}, "conntrack_owner is 'both', but must be one of kube_proxy, sysctl."),
         ({"rp_filter": 3}, "rp_filter is 3, but must be auto, 0, 1 or 2."),
         ({"tcp_tw_reuse": "yes"}, "tcp_tw_reuse is 'yes', but must be auto, 0, 1 or 2."),
         ({"reserved_ports": ["http"]}, "reserved ports 'http' are not written as ports and ranges, such as 8080,9100-9110."),
+        ({"reserved_ports": ["-5"]}, "reserved ports '-5' are not written as ports and ranges"),
+        ({"reserved_ports": ["8010-8000"]}, "reserved ports '8010-8000' are not written as ports and ranges"),
         ({"reserved_ports": ["70000"]}, "reserved port 70000 is larger than 65535."),
         ({"cpus": "many"}, "cpus is 'many', but must be a number from 0 on."),
         ({"memory_mb": -1}, "memory_mb is -1, but must be a number from 0 on."),

@@ -281,7 +281,11 @@ def test_a_kubeadm_that_still_runs_is_waited_for_and_named(node: Node) -> None:
 def test_secrets(node: Node) -> None:
     node.answers = {
         # the name of the endpoint looks like a token
-        "kubeadm token create --kubeconfig /etc/kubernetes/admin.conf --ttl 30m0s": (0, f"kubeadm join k8sapi.bigcompanydomain:6443 --token {TOKEN}     --discovery-token-ca-cert-hash {HASH} \n", ""),
+        "kubeadm token create --kubeconfig /etc/kubernetes/admin.conf --ttl 30m0s": (
+            0,
+            f"kubeadm join k8sapi.bigcompanydomain:6443 --token {TOKEN}     --discovery-token-ca-cert-hash {HASH} \n",
+            "",
+        ),
         "kubeadm init phase upload-certs": (0, f"[upload-certs] Using certificate key:\n{KEY}\n", ""),
     }
     assert node.kubeadm().secrets("30m0s", True, CONFIG) == {"token": TOKEN, "ca_cert_hash": HASH, "certificate_key": KEY}
