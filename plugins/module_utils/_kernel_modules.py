@@ -143,8 +143,18 @@ def command_line_blacklist(text: str) -> Dict[str, Line]:
     return found
 
 
+# The number that the kernel gives its first namespace of processes (PROC_PID_INIT_INO), which no container runs in.
+FIRST_PID_NAMESPACE = "pid:[4026531836]"
+
+
 def container_kind(root: str) -> Optional[str]:
     """Name the container this runs in, or None on a machine with a kernel of its own."""
+    try:
+        # A machine whose disk was made from a container's image has that image's marks.
+        if os.readlink(os.path.join(root, "proc/self/ns/pid")) == FIRST_PID_NAMESPACE:
+            return None
+    except OSError:
+        pass
     for path in ("run/systemd/container", "run/host/container-manager"):
         text = (read_text(os.path.join(root, path)) or "").strip()
         if text:
