@@ -26,8 +26,7 @@ from types import FrameType, TracebackType
 from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, Tuple, Type
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _command
-
-PASS, WARN, FAIL, UNKNOWN = "pass", "warn", "fail", "unknown"
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import FAIL, PASS, UNKNOWN, WARN, check
 
 # --- what fio prints ------------------------------------------------------------------------------------------
 
@@ -240,7 +239,7 @@ def _wanted(limit_ms: float, warn_ms: float) -> str:
 
 
 def _check(status: str, observed: str, wanted: str, fix: str = "") -> Dict[str, str]:
-    return {"id": "etcd_disk", "status": status, "observed": observed, "wanted": wanted, "fix": "" if status == PASS else fix}
+    return check("etcd_disk", status, observed, wanted, fix)
 
 
 def median_run(runs: Sequence[Dict[str, Any]]) -> Dict[str, Any]:

@@ -12,12 +12,9 @@ import typing as t
 from ansible.errors import AnsibleFilterError
 
 from ansible_collections.baremetal.kubernetes.plugins.filter.cni_mtu import cni_mtu
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import FAIL, PASS, UNKNOWN, WARN, Check, check, worst, worst_first
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _ports
 
-PASS, WARN, UNKNOWN, FAIL = "pass", "warn", "unknown", "fail"
-_WORST = (PASS, WARN, UNKNOWN, FAIL)
-
-Check = t.Dict[str, str]
 Pair = t.Dict[str, t.Any]
 
 # How a port is blocked, and where to look. {node} is the one that was asked.
@@ -59,16 +56,6 @@ _MTU_SETTING = {
 RTT_FAIL_MS = 100.0
 # half of it
 RTT_WARN_MS = 50.0
-
-
-def _check(identifier: str, status: str, observed: str, wanted: str, fix: str = "") -> Check:
-    return {"id": identifier, "status": status, "observed": observed, "wanted": wanted, "fix": "" if status == PASS else fix}
-
-
-def worst(statuses: t.Iterable[str]) -> str:
-    """The worst of them; of none nothing is known."""
-    known = [status if status in _WORST else UNKNOWN for status in statuses]
-    return max(known, key=_WORST.index) if known else UNKNOWN
 
 
 def _names(names: t.Sequence[str]) -> str:
@@ -153,13 +140,13 @@ def _ports_check(matrix: _Matrix, host: str, identifier: str, protocol: str) -> 
     if blocked:
         (name, status), nodes = next(iter(blocked.items()))
         fix = f"From {host} to {name.split(' ')[0]} of {nodes[0]} {_BLOCKED[status][1].format(node=nodes[0])}."
-        return _check(identifier, FAIL, "; ".join([*parts, *unclear]), wanted, fix)
+        return check(identifier, FAIL, "; ".join([*parts, *unclear]), wanted, fix)
     if doubts:
         fix = "Nothing is known of these; see why in the findings of the nodes named, then run the preflight again."
-        return _check(identifier, UNKNOWN, "; ".join(unclear), wanted, fix)
+        return check(identifier, UNKNOWN, "; ".join(unclear), wanted, fix)
     if not others:
-        return _check(identifier, PASS, "there is no other node", wanted)
-    return _check(identifier, PASS, f"{good} of {good} on {len(others)} nodes" if good else "this node needs none of the others", wanted)
+        return check(identifier, PASS, "there is no other node", wanted)
+    return check(identifier, PASS, f"{good} of {good} on {len(others)} nodes" if good else "this node needs none of the others", wanted)
 
 
 def _path_check(matrix: _Matrix, host: str) -> Check:
@@ -194,14 +181,14 @@ def _path_check(matrix: _Matrix, host: str) -> Check:
             f"Give all nodes and what is between them the same MTU: compare `ip link show` on {host} and {culprit}, then the switches and tunnels on the way;"
             f" or lower {interface} on every node to {smallest}."
         )
-        return _check("path_mtu", FAIL, "; ".join([*parts, *unclear]), wanted, fix)
+        return check("path_mtu", FAIL, "; ".join([*parts, *unclear]), wanted, fix)
     if doubts:
-        return _check("path_mtu", UNKNOWN, "; ".join(unclear), wanted, _OPEN)
+        return check("path_mtu", UNKNOWN, "; ".join(unclear), wanted, _OPEN)
     if own is None and matrix.others(host):
-        return _check("path_mtu", UNKNOWN, "the MTU of the interface is not known", wanted, "Is the node's address on one of its interfaces?")
+        return check("path_mtu", UNKNOWN, "the MTU of the interface is not known", wanted, "Is the node's address on one of its interfaces?")
     if not matrix.others(host):
-        return _check("path_mtu", PASS, "there is no other node", wanted)
-    return _check("path_mtu", PASS, f"{own} bytes arrive at all {len(matrix.others(host))} nodes", wanted)
+        return check("path_mtu", PASS, "there is no other node", wanted)
+    return check("path_mtu", PASS, f"{own} bytes arrive at all {len(matrix.others(host))} nodes", wanted)
 
 
 def _rtt_check(matrix: _Matrix, host: str) -> Check:
@@ -238,10 +225,10 @@ def _rtt_check(matrix: _Matrix, host: str) -> Check:
             "Look at `ping` and `mtr` between the two. Control planes belong into one data centre; where they cannot be, raise etcd's heartbeat-interval to the"
             " round trip and its election-timeout to ten times that."
         )
-        return _check("rtt", status, "; ".join([_names(far), *unclear]), wanted, fix)
+        return check("rtt", status, "; ".join([_names(far), *unclear]), wanted, fix)
     if doubts:
-        return _check("rtt", UNKNOWN, "; ".join([*unclear, *far]), wanted, _OPEN)
-    return _check("rtt", PASS, f"at most {slowest:.2f} ms on average, to {where}" if where else "there is no other node", wanted)
+        return check("rtt", UNKNOWN, "; ".join([*unclear, *far]), wanted, _OPEN)
+    return check("rtt", PASS, f"at most {slowest:.2f} ms on average, to {where}" if where else "there is no other node", wanted)
 
 
 def _pod_mtu(matrix: _Matrix) -> t.Tuple[Check, t.Optional[int], t.Optional[int]]:
@@ -267,7 +254,7 @@ def _pod_mtu(matrix: _Matrix) -> t.Tuple[Check, t.Optional[int], t.Optional[int]
                 carried[f"{host} to {other}"] = mtu
     wanted = f"an MTU of pods that {words} can carry over every way between nodes"
     if not carried:
-        return _check("pod_mtu", UNKNOWN, "no way was measured", wanted, "See the findings path_mtu."), None, None
+        return check("pod_mtu", UNKNOWN, "no way was measured", wanted, "See the findings path_mtu."), None, None
     narrow = min(carried, key=lambda name: carried[name])
 
     def inside(link: int) -> int:
@@ -281,7 +268,7 @@ def _pod_mtu(matrix: _Matrix) -> t.Tuple[Check, t.Optional[int], t.Optional[int]
         # What the CNI would choose by itself on the node with the largest MTU. There is no telling which node that pod talks to.
         automatic = _KERNEL_MTU if settings.cni == "bridge" else max(inside(mtu) for host, mtu in carried.items() if host in matrix.results)
     except AnsibleFilterError as error:
-        return _check("pod_mtu", FAIL, str(error).replace("cni_mtu: ", ""), wanted, "Raise the MTU of the nodes' network."), None, None
+        return check("pod_mtu", FAIL, str(error).replace("cni_mtu: ", ""), wanted, "Raise the MTU of the nodes' network."), None, None
     value = carried[narrow] - max(0, fitting - room) if subtracts else room
     fitting = min(fitting, room)
     chosen = settings.pod_mtu or automatic
@@ -289,11 +276,11 @@ def _pod_mtu(matrix: _Matrix) -> t.Tuple[Check, t.Optional[int], t.Optional[int]
     wanted = f"at most {room} bytes, as {words} takes {carried[narrow] - room} of the {carried[narrow]} that are carried ({narrow})"
     fix = f"Set {setting} to {value}; pods that run already keep their MTU until they are started anew."
     if chosen > room:
-        return _check("pod_mtu", FAIL, f"{chosen} bytes for pods ({source})", wanted, fix), fitting, value
+        return check("pod_mtu", FAIL, f"{chosen} bytes for pods ({source})", wanted, fix), fitting, value
     if unknown:
         seen = f"{chosen} bytes for pods ({source}); not measured: {_names(unknown)}"
-        return _check("pod_mtu", UNKNOWN, seen, wanted, "See the findings path_mtu."), None, None
-    return _check("pod_mtu", PASS, f"{chosen} bytes for pods ({source})", wanted), fitting, value
+        return check("pod_mtu", UNKNOWN, seen, wanted, "See the findings path_mtu."), None, None
+    return check("pod_mtu", PASS, f"{chosen} bytes for pods ({source})", wanted), fitting, value
 
 
 def _pair(matrix: _Matrix, host: str, other: str) -> Pair:
@@ -321,7 +308,7 @@ def matrix_checks(results: t.Mapping[str, t.Any], settings: Settings) -> t.Dict[
         if "ipip" in _ports.layers_of(settings.cni, settings.encapsulation):
             checks.append(_ports_check(matrix, host, "network_ipip", "ipip"))
         checks += [_path_check(matrix, host), _rtt_check(matrix, host)]
-        hosts[host] = sorted(checks, key=lambda check: -_WORST.index(check["status"]))
+        hosts[host] = worst_first(checks)
     finding, fitting, value = _pod_mtu(matrix)
     return {
         "hosts": hosts,
