@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every test: the fast checks, then the main job on new virtual machines with molecule. At the end a table says how long
+# Every test: the fast checks, then molecule's scenarios, each on new virtual machines. At the end a table says how long
 # each part took. If the lab's part fails, what the machines know about it is in artifacts/logs.
-#   BAREMETAL_LAB_TIMEOUT=75m   ends the lab's part after that time, so that there is time left to fetch the logs
+#   BAREMETAL_LAB_SECONDS=3600   ends the lab's part after that time, so that there is time left to fetch the logs
 set -uo pipefail
 . "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 logs=$ROOT/artifacts/logs
@@ -24,23 +24,23 @@ summary() {
   part "all" "$SECONDS" "$(outcome "$failed")"
   printf '%s\n' "${parts[-1]}"
   if [ "$failed" != 0 ]; then
-    echo "Logs: artifacts/check/*.log (fast checks), artifacts/molecule/molecule.log and artifacts/logs/ (machines: journal, kubelet, pods, consoles)"
+    echo "Logs: artifacts/check/*.log (fast checks), artifacts/molecule/*.log and artifacts/logs/ (machines: journal, kubelet, pods, consoles)"
   fi
   # What pytest said last, of the unit tests and of the tests on the machines.
-  for line in artifacts/check/core.log artifacts/molecule/molecule.log; do
+  for line in artifacts/check/core.log artifacts/molecule/default.log; do
     grep -oE '=+ ([0-9]+ (passed|failed|skipped|error|errors|warnings|xfailed|deselected),? ?)+in .*=' "$line" 2>/dev/null | tail -n 1
   done
 }
 
-# From each line about one of its actions: when molecule began and ended it.
+# watch_molecule FILE SCENARIO: from each line about one of its actions, when molecule began and ended it
 watch_molecule() {
   local line action="" begun=0
   : >"$1"
   while IFS= read -r line; do
     printf '%s\n' "$line"
-    if [[ $line =~ \[default\ \>\ ([a-z_]+)\]\ Executing ]]; then
+    if [[ $line =~ \[$2\ \>\ ([a-z_]+)\]\ Executing ]]; then
       action=${BASH_REMATCH[1]} begun=$EPOCHSECONDS
-    elif [[ -n $action && $line =~ \[default\ \>\ $action\].*Executed:\ ([A-Za-z]+) ]]; then
+    elif [[ -n $action && $line =~ \[$2\ \>\ $action\].*Executed:\ ([A-Za-z]+) ]]; then
       printf '%s %s %s\n' "$action" $((EPOCHSECONDS - begun)) "${BASH_REMATCH[1]}" >>"$1"
       action=""
     fi
@@ -48,22 +48,19 @@ watch_molecule() {
   [ -z "$action" ] || printf '%s %s %s\n' "$action" $((EPOCHSECONDS - begun)) "was cut off" >>"$1"
 }
 
-lab() {
-  local rc=0 begun action seconds result
-  mkdir -p artifacts/molecule
-  rm -rf "$logs" artifacts/molecule/*
+# scenario NAME SECONDS: on new machines, for so many seconds at most
+scenario() {
+  local name=$1 limit=$2 rc=0 begun action seconds result
   # Machines of an earlier run are not new ones.
-  molecule destroy -s default >artifacts/molecule/before.log 2>&1 || { cat artifacts/molecule/before.log; return 1; }
+  molecule destroy -s "$name" >"artifacts/molecule/$name-before.log" 2>&1 || { cat "artifacts/molecule/$name-before.log"; return 1; }
   begun=$EPOCHSECONDS
-  timeout --kill-after=60 "${BAREMETAL_LAB_TIMEOUT:-0}" molecule test -s default --destroy=never </dev/null 2>&1 |
-    tee >(watch_molecule artifacts/molecule/times >/dev/null) artifacts/molecule/molecule.log
+  timeout --kill-after=60 "$limit" molecule test -s "$name" --destroy=never </dev/null 2>&1 |
+    tee >(watch_molecule "artifacts/molecule/$name.times" "$name" >/dev/null) "artifacts/molecule/$name.log"
   rc=${PIPESTATUS[0]}
-  if [ -n "${BAREMETAL_LAB_TIMEOUT:-}" ] && [[ $rc = 124 || $rc = 137 ]]; then
-    echo "The lab's part was ended after $BAREMETAL_LAB_TIMEOUT (BAREMETAL_LAB_TIMEOUT)."
-  fi
-  part "lab" $((EPOCHSECONDS - begun)) "$(outcome "$rc")"
+  [[ $rc != 124 && $rc != 137 ]] || echo "Scenario $name was ended after $limit s (BAREMETAL_LAB_SECONDS)."
+  part "lab: $name" $((EPOCHSECONDS - begun)) "$(outcome "$rc")"
   sleep 1
-  while read -r action seconds result; do part "  molecule $action" "$seconds" "$result"; done <artifacts/molecule/times
+  while read -r action seconds result; do part "  molecule $action" "$seconds" "$result"; done <"artifacts/molecule/$name.times"
   if [ "$rc" != 0 ]; then
     begun=$EPOCHSECONDS
     bash .ci/logs.sh "$logs"
@@ -71,9 +68,23 @@ lab() {
   fi
   begun=$EPOCHSECONDS
   result=0
-  molecule destroy -s default >artifacts/molecule/destroy.log 2>&1 || { result=1; tail -n 30 artifacts/molecule/destroy.log; }
+  molecule destroy -s "$name" >"artifacts/molecule/$name-destroy.log" 2>&1 || { result=1; tail -n 30 "artifacts/molecule/$name-destroy.log"; }
   part "  molecule destroy" $((EPOCHSECONDS - begun)) "$(outcome "$result")"
   return $((rc != 0 || result != 0))
+}
+
+lab() {
+  local name left=0 begun=$EPOCHSECONDS
+  mkdir -p artifacts/molecule
+  rm -rf "$logs" artifacts/molecule/*
+  # The shortest first.
+  for name in preflight default; do
+    if [ -n "${BAREMETAL_LAB_SECONDS:-}" ]; then
+      left=$((BAREMETAL_LAB_SECONDS - (EPOCHSECONDS - begun)))
+      [ "$left" -gt 0 ] || left=1
+    fi
+    scenario "$name" "$left" || return 1
+  done
 }
 
 trap summary EXIT

@@ -93,6 +93,10 @@ _value:
         - C(protocol) is V(tcp), V(udp) or, without ports and with the number of the protocol in their place, V(ipip).
       type: list
       elements: dict
+    encapsulation:
+      description: Layers of encapsulation between the nodes, the outermost last; empty for none.
+      type: list
+      elements: str
     local:
       description: Those of them that must be free on O(host), also the ones that only it asks itself.
       type: list
@@ -115,6 +119,7 @@ _value:
   sample:
     ports:
       - {protocol: tcp, port: 6443, from: node, to: control_plane, purpose: API server, source: "https://kubernetes.io/..."}
+    encapsulation: [vxlan]
     local:
       - {protocol: tcp, port: 6443, from: node, to: control_plane, purpose: API server, source: "https://kubernetes.io/..."}
     tcp_ports: [6443]

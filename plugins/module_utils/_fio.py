@@ -493,7 +493,8 @@ class Fdatasync:
         if not allow_running_etcd and self.etcd_is_running():
             raise FioError(
                 "etcd is running on this node, and the measurement would slow it down",
-                "Read etcd_disk_wal_fsync_duration_seconds of the running etcd instead, or set allow_running_etcd to measure all the same.",
+                "Read etcd_disk_wal_fsync_duration_seconds of the running etcd instead, or measure all the same with allow_running_etcd"
+                " (preflight_etcd_disk_running of role preflight).",
             )
         found = self.which(command)
         if not found:

@@ -13,7 +13,6 @@ of the question and the name of the node that was asked: what somebody else answ
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import ipaddress
 import itertools
@@ -21,14 +20,14 @@ import json
 import os
 import re
 import selectors
-import signal
 import socket
 import struct
 import sys
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import Runner
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._daemon import become_daemon
 
 # What a port is, as a row of the result: {"port", "status", "error"}
 OPEN, ANSWERED = "open", "answered"
@@ -254,23 +253,6 @@ def stop(token: str = _REPLACE) -> bool:
             return False
 
 
-def _become_daemon(keep: Set[int]) -> None:
-    # An open pipe of the caller would keep its SSH session, and with it Ansible, waiting.
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    for name in os.listdir("/proc/self/fd"):
-        if int(name) > 2 and int(name) not in keep:
-            try:
-                os.close(int(name))
-            except OSError:
-                pass
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.chdir("/")
-    ctypes.CDLL(None).prctl(15, b"k8s-preflight", 0, 0, 0)
-
-
 def _detach(listener: _Listener) -> int:
     """Process number of the listener, which nobody waits for."""
     reader, writer = os.pipe()
@@ -282,7 +264,8 @@ def _detach(listener: _Listener) -> int:
             if os.fork():
                 os._exit(0)
             os.write(writer, str(os.getpid()).encode())
-            _become_daemon({listener.selector.fileno(), listener.control.fileno(), *(one.fileno() for one in listener.sockets.values())})
+            descriptors = {listener.selector.fileno(), listener.control.fileno(), *(one.fileno() for one in listener.sockets.values())}
+            become_daemon("k8s-preflight", descriptors)
             listener.serve()
         finally:
             os._exit(0)

@@ -24,11 +24,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import Runner
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._daemon import become_daemon
 
 PASS, FAIL, UNKNOWN = "pass", "fail", "unknown"
 
 _CLONE_NEWNET = 0x40000000
-_PR_SET_NAME = 15
 _ANSWER_LIMIT = 256
 _GREETING = "baremetal.kubernetes "
 
@@ -215,7 +215,7 @@ def start_listener(pid: int, address: str, port: int, node: str, lifetime: int, 
                 grandchild = os.fork()
                 if grandchild:
                     os._exit(0)
-                _become_daemon(listener.fileno(), writer)
+                become_daemon("k8s-verify", {listener.fileno(), writer})
                 with open(pid_file, "w", encoding="utf-8") as handle:
                     handle.write(f"{os.getpid()} {_started(os.getpid())}\n")
                 os.write(writer, f"{os.getpid()}\n".encode())
@@ -237,23 +237,6 @@ def start_listener(pid: int, address: str, port: int, node: str, lifetime: int, 
     if not answer.isdigit():
         raise PodTrafficError(f"no listener on {address}:{port} in the pod: {answer or 'it ended at once'}")
     return int(answer)
-
-
-def _become_daemon(*keep: int) -> None:
-    # An open pipe of the caller would keep its SSH session, and with it Ansible, waiting.
-    null = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        os.dup2(null, descriptor)
-    for descriptor in range(3, 256):
-        if descriptor not in keep:
-            try:
-                os.close(descriptor)
-            except OSError:
-                pass
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    os.chdir("/")
-    _libc().prctl(_PR_SET_NAME, b"k8s-verify", 0, 0, 0)
 
 
 # --- the client -----------------------------------------------------------------------------------------------

@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import typing as t
 
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kubeadm import (
+    PLACEHOLDER_CA_CERT_HASH,
+    PLACEHOLDER_CERTIFICATE_KEY,
+    PLACEHOLDER_TOKEN,
+)
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cluster import IPVS_GATE_OFF, NFTABLES_SINCE
-
-PLACEHOLDER_TOKEN = "abcdef.0123456789abcdef"
-PLACEHOLDER_CERTIFICATE_KEY = "0" * 64
-PLACEHOLDER_CA_CERT_HASH = "sha256:" + "0" * 64
 
 KINDS = ("init", "control_plane", "worker")
 

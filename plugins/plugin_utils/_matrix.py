@@ -17,6 +17,15 @@ from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _ports
 
 Pair = t.Dict[str, t.Any]
 
+CHECKS: t.Dict[str, str] = {
+    "network_tcp": "The node reaches all TCP ports that it needs of the other nodes.",
+    "network_udp": "All UDP ports that it needs of the other nodes answer.",
+    "network_ipip": "IP-in-IP packets reach the other nodes, where the pod network uses them.",
+    "path_mtu": "Packets as large as the node's interface may send arrive whole at every other node.",
+    "rtt": "The other nodes are near enough, for etcd above all.",
+    "pod_mtu": "The packets of pods fit through the encapsulation on every way.",
+}
+
 # How a port is blocked, and where to look. {node} is the one that was asked.
 _BLOCKED = {
     "refused": (

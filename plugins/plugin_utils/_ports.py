@@ -139,7 +139,7 @@ def cluster_ports(
     masters = set(control_plane)
     versions = {ipaddress.ip_address(address).version for address in addresses.values()}
     rows = table(cni, encapsulation, proxy_mode, api_port, metallb, bgp, 6 if versions == {6} else 4)
-    result: t.Dict[str, t.Any] = {"ports": [as_dict(row) for row in rows]}
+    result: t.Dict[str, t.Any] = {"ports": [as_dict(row) for row in rows], "encapsulation": layers_of(cni, encapsulation)}
     if host is None:
         return result
     if host not in addresses:

@@ -14,7 +14,7 @@ import typing as t
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _preflight_checks
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import ORDER as STATUSES
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import worst
-from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _cross_node
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _cross_node, _matrix
 
 SCHEMA = 1
 RANK = {status: rank for rank, status in enumerate(STATUSES)}
@@ -25,13 +25,8 @@ CHECKS: t.Dict[str, str] = {
     "node_answered": "The node was reached and looked at.",
     **{entry.identifier: entry.means for entry in _preflight_checks.CHECKS},
     **_cross_node.CHECKS,
-    "network_tcp": "The node reaches all TCP ports that it needs of the other nodes.",
-    "network_udp": "All UDP ports that it needs of the other nodes answer.",
-    "network_ipip": "IP-in-IP packets reach the other nodes, where the pod network uses them.",
-    "path_mtu": "Packets as large as the node's interface may send arrive whole at every other node.",
-    "rtt": "The other nodes are near enough, for etcd above all.",
+    **_matrix.CHECKS,
     "network_throughput": "Enough arrives at the next node, and little has to be sent again.",
-    "pod_mtu": "The packets of pods fit through the encapsulation on every way.",
     "etcd_disk": "The disk that will hold etcd syncs fast enough: p99 of fdatasync below the limit.",
 }
 CLUSTER = "cluster"

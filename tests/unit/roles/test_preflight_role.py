@@ -264,6 +264,12 @@ def test_wrong_severities_are_refused_before_any_host_is_touched(tmp_path: Path,
 # --- as a stage of site.yml
 
 
+def test_nothing_is_changed_before_it() -> None:
+    stages = yaml.safe_load((ROOT / "playbooks/site.yml").read_text(encoding="utf-8"))
+    assert [stage["ansible.builtin.import_playbook"] for stage in stages[:3]] == ["validate.yml", "preflight.yml", "nodes.yml"]
+    assert stages[1]["vars"] == {"preflight_new_nodes_only": True}
+
+
 @pytest.mark.parametrize(
     ("members", "stage", "runs"),
     [

@@ -22,6 +22,14 @@ def between(cni: str, encapsulation: object = "", **more: object) -> set[str]:
 
 
 @pytest.mark.parametrize(
+    ("cni", "encapsulation", "layers"),
+    [("bridge", "", []), ("calico", "", ["ipip"]), ("calico", "none", []), ("cilium", ["vxlan", "wireguard"], ["vxlan", "wireguard"])],
+)
+def test_says_what_is_wrapped_in_what(cni: str, encapsulation: object, layers: list[str]) -> None:
+    assert cluster_ports(NODES, MASTERS, cni, encapsulation)["encapsulation"] == layers
+
+
+@pytest.mark.parametrize(
     ("cni", "encapsulation", "more", "ports"),
     [
         ("bridge", "", {}, set()),
