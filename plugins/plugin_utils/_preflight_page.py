@@ -33,7 +33,7 @@ _LISTED_PAIRS = 200
 
 # one chart: outer size, and the plot inside of it
 _WIDTH, _HEIGHT = 330, 210
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 22, 12, 30
+_LEFT, _RIGHT, _TOP, _BOTTOM = 74, 22, 12, 30
 _PERCENTILES = (0.0, 50.0, 90.0, 99.0, 99.9, 99.99)
 
 # upper ends in microseconds of the steps of round trip times
