@@ -23,7 +23,7 @@ description:
   - With O(host) it says what this node must answer, what it needs for itself, and which ports of each other node it must reach.
     That is what module M(baremetal.kubernetes.network_matrix) takes.
   - NodePorts and what belongs to users' own programs are not part of it.
-positional: control_plane, cni, encapsulation
+positional: control_plane, cni, encapsulation, encryption
 options:
   _input:
     description: Address of each node by its name.
@@ -40,10 +40,12 @@ options:
     choices: [bridge, calico, cilium, flannel]
     required: true
   encapsulation:
-    description:
-      - One of V(none), V(ipip), V(vxlan), V(geneve), V(wireguard), or a list of those that are applied one after the other.
-      - If empty, what the CNI does by itself; V(none) for bridge, V(ipip) for Calico, V(vxlan) for Cilium and Flannel.
-    type: raw
+    description: As O(baremetal.kubernetes.cni_layers#filter:encapsulation).
+    type: str
+    default: ""
+  encryption:
+    description: As O(baremetal.kubernetes.cni_layers#filter:encryption).
+    type: str
     default: ""
   proxy_mode:
     description: Mode of kube-proxy, V(none) where there is no kube-proxy.
@@ -93,8 +95,8 @@ _value:
         - C(protocol) is V(tcp), V(udp) or, without ports and with the number of the protocol in their place, V(ipip).
       type: list
       elements: dict
-    encapsulation:
-      description: Layers of encapsulation between the nodes, the outermost last; empty for none.
+    tunnels:
+      description: Tunnels between the nodes, of V(ipip), V(vxlan), V(geneve) and V(wireguard); empty for none.
       type: list
       elements: str
     local:
@@ -119,7 +121,7 @@ _value:
   sample:
     ports:
       - {protocol: tcp, port: 6443, from: node, to: control_plane, purpose: API server, source: "https://kubernetes.io/..."}
-    encapsulation: [vxlan]
+    tunnels: [vxlan]
     local:
       - {protocol: tcp, port: 6443, from: node, to: control_plane, purpose: API server, source: "https://kubernetes.io/..."}
     tcp_ports: [6443]
@@ -130,12 +132,14 @@ _value:
 """
 
 
-def cluster_ports(addresses: t.Any, control_plane: t.Any, cni: t.Any, encapsulation: t.Any = "", **more: t.Any) -> t.Dict[str, t.Any]:
+def cluster_ports(
+    addresses: t.Any, control_plane: t.Any, cni: t.Any, encapsulation: t.Any = "", encryption: t.Any = "", **more: t.Any
+) -> t.Dict[str, t.Any]:
     """Look them up; an error becomes one of Ansible's with the name of the filter in front."""
     if not isinstance(addresses, t.Mapping):
         raise AnsibleFilterError(f"cluster_ports: the input is of type {type(addresses).__name__}, but must be a dictionary of names and addresses.")
     try:
-        return _ports.cluster_ports(plain(addresses), plain(list(control_plane)), plain(cni), plain(encapsulation), **plain(more))
+        return _ports.cluster_ports(plain(addresses), plain(list(control_plane)), plain(cni), plain(encapsulation), plain(encryption), **plain(more))
     except (ValueError, KeyError, TypeError) as error:
         raise AnsibleFilterError(f"cluster_ports: {error}.") from error
 

@@ -37,13 +37,10 @@ options:
     description: The variable C(groups); C(control_plane), C(workers) and C(kubernetes) are read.
     type: dict
     required: true
-  installable_cnis:
-    description:
-      - The pod networks that can be installed. With it the check is that of a run that installs, and also asks whether there are packages
-        for this version.
-      - Without it the check is that of a run that only renders files.
-    type: list
-    elements: str
+  for_install:
+    description: Whether to ask also for what only an installation needs, and not the rendering of files.
+    type: bool
+    default: false
   severity:
     description: V(problem) for what forbids a run, V(notice) for what does not, such as deprecations.
     type: str
@@ -89,7 +86,7 @@ def cluster_problems(
     settings: t.Any,
     hostvars: t.Mapping[str, t.Mapping[str, t.Any]],
     groups: t.Mapping[str, t.Sequence[str]],
-    installable_cnis: t.Optional[t.Sequence[str]] = None,
+    for_install: bool = False,
     severity: str = "problem",
 ) -> t.List[str]:
     """Collect the sentences of one severity."""
@@ -108,7 +105,7 @@ def cluster_problems(
         control_plane,
         workers,
         plain(node_ips(hosts, hostvars)),
-        installable_cnis=None if installable_cnis is None else plain(installable_cnis),
+        for_install=bool(for_install),
         kubernetes=plain(groups.get("kubernetes", [])),
         host_settings=host_settings,
     )

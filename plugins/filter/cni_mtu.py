@@ -8,6 +8,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cni import LEAST_MTU, OVERHEAD, pod_mtu
 
 DOCUMENTATION = r"""
 name: cni_mtu
@@ -19,8 +20,8 @@ description:
   - Subtracts from the MTU of the nodes' network what each layer of encapsulation adds to a packet.
   - With IPv4 between the nodes that is 50 bytes for VXLAN and Geneve, 20 for IP-in-IP, 60 for WireGuard; with IPv6 between the nodes 70,
     70, 40 and 80.
-  - Calico (C(mtu)) wants the result. Flannel (C(Backend.MTU)) wants the MTU of the network and subtracts by itself, always as for IPv4.
-positional: encapsulation, ip_version
+  - Cilium is told the MTU of the network and subtracts by itself, for WireGuard more than is needed; O(cni) gives what is subtracted.
+positional: encapsulation, ip_version, cni
 options:
   _input:
     description: MTU of the network between the nodes.
@@ -35,6 +36,11 @@ options:
     type: int
     choices: [4, 6]
     default: 4
+  cni:
+    description:
+      - If given, what pods get from this CNI. Cilium takes 95 bytes for WireGuard.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -54,34 +60,22 @@ _value:
   sample: 1450
 """
 
-# bytes that a layer adds, over IPv4 and over IPv6
-_OVERHEAD = {
-    "none": (0, 0),
-    "ipip": (20, 40),
-    "vxlan": (50, 70),
-    "geneve": (50, 70),
-    "wireguard": (60, 80),
-}
-# an IPv4 host must take 576 bytes, an IPv6 link must carry 1280
-_LEAST = {4: 576, 6: 1280}
 
-
-def cni_mtu(mtu: t.Any, encapsulation: t.Any = "none", ip_version: t.Any = 4) -> int:
+def cni_mtu(mtu: t.Any, encapsulation: t.Any = "none", ip_version: t.Any = 4, cni: str = "") -> int:
     """Subtract every layer, refuse what no link can have."""
     try:
         link, version = int(mtu), int(ip_version)
     except (TypeError, ValueError):
         raise AnsibleFilterError(f"cni_mtu: the MTU is {mtu!r} and the IP version {ip_version!r}, but both must be numbers.") from None
-    if version not in _LEAST:
+    if version not in LEAST_MTU:
         raise AnsibleFilterError(f"cni_mtu: ip_version is {version}, but must be 4 or 6.")
-    if isinstance(mtu, bool) or not _LEAST[version] <= link <= 65535:
-        raise AnsibleFilterError(f"cni_mtu: the MTU is {mtu!r}, but a network with IPv{version} has {_LEAST[version]} to 65535.")
+    if isinstance(mtu, bool) or not LEAST_MTU[version] <= link <= 65535:
+        raise AnsibleFilterError(f"cni_mtu: the MTU is {mtu!r}, but a network with IPv{version} has {LEAST_MTU[version]} to 65535.")
     layers = [encapsulation] if isinstance(encapsulation, str) else list(encapsulation)
-    result = link
     for layer in layers:
-        if layer not in _OVERHEAD:
-            raise AnsibleFilterError(f"cni_mtu: the encapsulation is {layer!r}, but must be one of {', '.join(sorted(_OVERHEAD))}.")
-        result -= _OVERHEAD[layer][version == 6]
+        if layer not in OVERHEAD:
+            raise AnsibleFilterError(f"cni_mtu: the encapsulation is {layer!r}, but must be one of {', '.join(sorted(OVERHEAD))}.")
+    result = pod_mtu(cni, link, layers, version)
     if result < 576:
         raise AnsibleFilterError(
             f"cni_mtu: an MTU of {link} leaves {result} bytes behind {', '.join(layers)}, but pods need at least 576; raise the MTU of the nodes."

@@ -33,6 +33,14 @@ options:
         type: str
         choices: [bridge, flannel, calico, cilium]
         required: true
+      encapsulation:
+        description: As O(baremetal.kubernetes.cni_layers#filter:encapsulation).
+        type: str
+        default: ""
+      encryption:
+        description: As O(baremetal.kubernetes.cni_layers#filter:encryption).
+        type: str
+        default: ""
       proxy_mode:
         description: Mode of kube-proxy.
         type: str

@@ -40,11 +40,15 @@ options:
     choices: [bridge, calico, cilium, flannel]
     required: true
   encapsulation:
-    description: As in filter P(baremetal.kubernetes.cluster_ports#filter).
-    type: raw
+    description: As O(baremetal.kubernetes.cni_layers#filter:encapsulation).
+    type: str
     default: ""
-  pod_mtu:
-    description: MTU that is configured for pods. V(0) leaves it to the CNI, which takes it from the interface of the node; the bridge CNI takes 1500.
+  encryption:
+    description: As O(baremetal.kubernetes.cni_layers#filter:encryption).
+    type: str
+    default: ""
+  network_mtu:
+    description: The MTU that is configured for the network between the nodes. V(0) takes the smallest one of the interfaces of all nodes, as the roles do.
     type: int
     default: 0
   control_plane:
@@ -100,7 +104,7 @@ _value:
       description: The largest MTU of pods that every way carries, null as long as one is not known.
       type: int
     mtu_setting:
-      description: What the setting of the CNI is called (C(name)) and which C(value) it needs. Flannel and Cilium subtract the encapsulation by themselves.
+      description: The setting that makes it fit (C(name)) and the C(value) it needs.
       type: dict
   sample:
     hosts:
@@ -117,7 +121,7 @@ _value:
       pairs:
         - [w1, cp1, {status: fail, tcp: {"6443": open}, udp: {"8472": silent}, ipip: null, rtt_us: null, path_mtu: null}]
     pod_mtu: null
-    mtu_setting: {name: Backend.MTU, value: null}
+    mtu_setting: {name: cluster_network_mtu, value: null}
 """
 
 

@@ -11,6 +11,7 @@ kubectl takes seconds per call on a slow machine, most of them to discover an AP
 from __future__ import annotations
 
 import base64
+import datetime
 import json
 import os
 import re
@@ -21,6 +22,8 @@ from typing import Any, Dict, Optional, Tuple
 from urllib.parse import urlsplit
 
 ADMIN_CONF = "/etc/kubernetes/admin.conf"
+# A list whose items have their metadata only: what a Secret holds never leaves the API server.
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 
 
 class KubeApiError(Exception):
@@ -74,18 +77,18 @@ class KubeApi:
             os.unlink(path)
 
     def request(
-        self, method: str, path: str, body: Optional[Any] = None, content_type: str = "application/json"
+        self, method: str, path: str, body: Optional[Any] = None, content_type: str = "application/json", accept: str = "application/json"
     ) -> Tuple[int, Any]:
         """(status, answer): the answer is parsed JSON, or str where the server sends plain text.
 
-        body is sent as JSON unless it is bytes or str. Raises KubeApiError when there is no answer at all;
-        every status, also 4xx and 5xx, is returned.
+        body is sent as JSON unless it is bytes or str. accept asks for another form, such as METADATA_LIST.
+        Raises KubeApiError when there is no answer at all; every status, also 4xx and 5xx, is returned.
         """
         address = urlsplit(self.server)
         connection = HTTPSConnection(
             address.hostname or "", address.port or 443, timeout=self.timeout, context=self._context
         )
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         data = body
         if body is not None:
             headers["Content-Type"] = content_type
@@ -116,6 +119,15 @@ class KubeApi:
         if status != 200:
             raise KubeApiError(f"{self.server} answered GET {path} with {status}: {reason(answer)}")
         return answer
+
+
+def seconds_since(text: Any, now: float) -> Optional[float]:
+    """Seconds from a time as the API writes it until now (seconds since 1970); None when it is none."""
+    try:
+        then = datetime.datetime.strptime(str(text), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=datetime.timezone.utc)
+    except ValueError:
+        return None
+    return now - then.timestamp()
 
 
 def reason(answer: Any) -> str:

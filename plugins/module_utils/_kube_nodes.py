@@ -24,6 +24,20 @@ _NEXT = {
 }
 
 
+DAEMON_SETS_PATH = "/apis/apps/v1/daemonsets"
+# The DaemonSets of pod networks, whoever installed them.
+_DAEMON_SETS = {
+    "kube-flannel-ds": "flannel",
+    "kube-flannel": "flannel",
+    "calico-node": "calico",
+    "canal": "canal",
+    "cilium": "cilium",
+    "weave-net": "weave",
+    "kube-router": "kube-router",
+    "antrea-agent": "antrea",
+}
+
+
 class KubeNodesError(Exception):
     """The nodes are not what they should be; one sentence or two, with the nodes as evidence."""
 
@@ -60,6 +74,19 @@ def summary(node: Dict[str, Any]) -> Dict[str, Any]:
         "control_plane": any(f"node-role.kubernetes.io/{role}" in labels for role in ("control-plane", "master")),
         "kubelet_version": (state.get("nodeInfo") or {}).get("kubeletVersion", ""),
     }
+
+
+def refuse_another(get: Callable[[str], Any], pod_network: str) -> None:
+    """KubeNodesError where the cluster has the DaemonSet of another pod network than this one; KubeApiError."""
+    for item in (get(DAEMON_SETS_PATH) or {}).get("items") or []:
+        metadata = item.get("metadata") or {}
+        found = _DAEMON_SETS.get(str(metadata.get("name")))
+        if found and found != pod_network:
+            raise KubeNodesError(
+                f"The cluster has the pod network {found} (DaemonSet {metadata.get('namespace')}/{metadata.get('name')}), but cluster_cni is "
+                f"{pod_network!r}; two at once take each other's addresses and rules, and pods that run keep what they have. "
+                f"Set cluster_cni to {found}, or change it as docs/choosing-a-cni.md says."
+            )
 
 
 def find(nodes: Sequence[Dict[str, Any]], address: str) -> Optional[Dict[str, Any]]:

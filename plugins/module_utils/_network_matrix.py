@@ -16,7 +16,6 @@ import asyncio
 import errno
 import ipaddress
 import itertools
-import json
 import os
 import re
 import selectors
@@ -28,6 +27,7 @@ from typing import Any, Dict, Iterator, List, Optional, Sequence, Tuple
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import Runner
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._daemon import become_daemon
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._interfaces import interface_of
 
 # What a port is, as a row of the result: {"port", "status", "error"}
 OPEN, ANSWERED = "open", "answered"
@@ -319,23 +319,6 @@ def listen(
 def _without_header(data: bytes) -> bytes:
     """What is behind the IPv4 header, which raw sockets show."""
     return data[(data[0] & 15) * 4 :] if data else b""
-
-
-def interface_of(address: str, run: Runner) -> Dict[str, Any]:
-    """{"name", "mtu", "reason"} of the interface that carries this address; name and mtu are null when that cannot be told."""
-    rc, out, err = run(["ip", "-j", "address", "show"], 15)
-    try:
-        links = json.loads(out) if rc == 0 else []
-        wanted = ipaddress.ip_address(address)
-        for link in links:
-            for entry in link.get("addr_info", []):
-                if entry.get("local") and ipaddress.ip_address(entry["local"]) == wanted:
-                    return {"name": str(link["ifname"]), "mtu": int(link["mtu"]), "reason": ""}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        return {"name": None, "mtu": None, "reason": f"the answer of `ip -j address show` cannot be read: {error}"}
-    if rc != 0:
-        return {"name": None, "mtu": None, "reason": f"`ip -j address show` failed: {(err or out).strip()[:200]}"}
-    return {"name": None, "mtu": None, "reason": f"no interface of this node carries {address}"}
 
 
 def _unmeasured(peer: Dict[str, Any], reason: str) -> Dict[str, Any]:

@@ -15,6 +15,7 @@ import stat
 from typing import Any, Dict, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import NOT_FOUND, Runner
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._interfaces import interface_of
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._systemd import show_units
 
 PACKAGE_TIMEOUT = 120.0
@@ -224,7 +225,9 @@ def package_states(run: Runner, names: Sequence[str], os_release: Dict[str, str]
     )
 
 
-def node_state(run: Runner, files: Sequence[str], units: Sequence[str], packages: Sequence[str], root: str = "/") -> Dict[str, Any]:
+def node_state(
+    run: Runner, files: Sequence[str], units: Sequence[str], packages: Sequence[str], address: str = "", root: str = "/"
+) -> Dict[str, Any]:
     """Read everything; root is another directory in tests only."""
     os_release = parse_os_release(read_text(os.path.join(root, "etc/os-release")) or read_text(os.path.join(root, "usr/lib/os-release")) or "")
     versions, held = package_states(run, packages, os_release, root)
@@ -240,5 +243,6 @@ def node_state(run: Runner, files: Sequence[str], units: Sequence[str], packages
         "files": {path: file_state(path) for path in files},
         "units": unit_states(run, units),
         "packages": versions,
+        "interface": interface_of(address, run) if address else None,
         "held": held,
     }

@@ -50,6 +50,10 @@ options:
     description: Seconds between two questions.
     type: int
     default: 5
+  pod_network:
+    description: The pod network that is to be installed. The module fails if the cluster has the DaemonSet of another one. Empty does not ask.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -128,6 +132,7 @@ def main() -> None:
             "wait_for": {"type": "str", "choices": list(_kube_nodes.WAIT_FOR), "default": "registered"},
             "wait_seconds": {"type": "int", "default": 0},
             "poll_seconds": {"type": "int", "default": 5},
+            "pod_network": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
@@ -139,6 +144,8 @@ def main() -> None:
         result = _kube_nodes.wait(
             api.get, params["addresses"], params["wait_for"], 0 if module.check_mode else params["wait_seconds"], params["poll_seconds"]
         )
+        if params["pod_network"]:
+            _kube_nodes.refuse_another(api.get, params["pod_network"])
     except KubeApiError as error:
         module.fail_json(msg=str(error))
     except _kube_nodes.KubeNodesError as error:

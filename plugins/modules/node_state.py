@@ -42,6 +42,10 @@ options:
     type: list
     elements: str
     default: []
+  address:
+    description: An IP address of the node whose interface is looked for.
+    type: str
+    default: ""
 """
 
 EXAMPLES = r"""
@@ -107,6 +111,10 @@ node:
       description: Per package its version, or V(null) when it is not installed. What was removed and left its configuration is not installed.
       type: dict
       returned: success
+    interface:
+      description: C(name) and C(mtu) of the interface with O(address); V(null), with the C(reason), when it cannot be told. V(null) without O(address).
+      type: dict
+      returned: success
     held:
       description: Those of the packages that are on hold (apt) or locked (dnf versionlock).
       type: list
@@ -138,6 +146,10 @@ node:
         since: Sat 2026-11-21 03:40:12 UTC
     packages:
       containerd: 1.6.20~ds1-1+deb12u1
+    interface:
+      name: eth1
+      mtu: 1500
+      reason: ""
     held: []
 """
 
@@ -155,11 +167,12 @@ def main() -> None:
             "files": {"type": "list", "elements": "path", "default": []},
             "units": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
+            "address": {"type": "str", "default": ""},
         },
         supports_check_mode=True,
     )
     try:
-        node = node_state(run_command, module.params["files"], module.params["units"], module.params["packages"])
+        node = node_state(run_command, module.params["files"], module.params["units"], module.params["packages"], module.params["address"])
     except (NodeStateError, SystemdError, OSError) as error:
         module.fail_json(msg=f"Cannot read the state of the node. {error}")
     module.exit_json(changed=False, node=node)

@@ -20,6 +20,7 @@ from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._addresses im
     parse_network,
     parse_range,
 )
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cni import CNIS, ENCAPSULATIONS, WITH_WIREGUARD
 
 OLDEST_MINOR = 20
 NEWEST_MINOR = 37
@@ -29,9 +30,13 @@ IPVS_REMOVED = 43
 NFTABLES_SINCE = 31
 PACKAGES_SINCE = 24
 MH_SINCE = 27
+# Of the versions that the roles install.
+OLDEST_MINOR_OF_CNI: t.Dict[str, t.Tuple[int, str]] = {
+    "cilium": (21, "the chart of Cilium wants Kubernetes 1.21"),
+    "calico": (22, "the operator of Calico wants Kubernetes 1.22 (server-side apply and apiextensions.k8s.io/v1)"),
+}
 
 PROXY_MODES = ("ipvs", "nftables", "iptables", "none")
-CNIS = ("bridge", "flannel", "calico", "cilium")
 CNIS_WITH_A_PROXY = ("calico", "cilium")
 # these hand out a node's addresses from its own part of the pod network
 CNIS_WITH_HOST_LOCAL = ("bridge", "flannel")
@@ -70,6 +75,9 @@ SAME_EVERYWHERE = (
     "cluster_api_port",
     "cluster_node_port_range",
     "cluster_cni",
+    "cluster_cni_encapsulation",
+    "cluster_cni_encryption",
+    "cluster_network_mtu",
     "cluster_proxy_mode",
     "cluster_ipvs_scheduler",
     "cluster_ipvs_strict_arp",
@@ -131,7 +139,7 @@ class _Check:
         control_plane: t.Sequence[str],
         workers: t.Sequence[str],
         node_ips: t.Mapping[str, str],
-        installable_cnis: t.Optional[t.Sequence[str]],
+        for_install: bool,
         kubernetes: t.Optional[t.Sequence[str]],
         host_settings: t.Mapping[str, t.Mapping[str, t.Any]],
     ) -> None:
@@ -140,7 +148,7 @@ class _Check:
         self.workers = list(workers)
         self.hosts = list(dict.fromkeys([*control_plane, *workers]))
         self.node_ips = dict(node_ips)
-        self.installable_cnis = installable_cnis
+        self.for_install = for_install
         self.kubernetes = self.hosts if kubernetes is None else list(kubernetes)
         self.host_settings = host_settings
         self.problems: t.List[str] = []
@@ -224,7 +232,7 @@ class _Check:
                 name,
                 f"this release of the collection knows Kubernetes up to 1.{NEWEST_MINOR}; choose an older version or update the collection",
             )
-        if self.installable_cnis is not None and self.get("cluster_artifacts") == "repository" and self.minor < PACKAGES_SINCE:
+        if self.for_install and self.get("cluster_artifacts") == "repository" and self.minor < PACKAGES_SINCE:
             self.problems.append(
                 f"cluster_artifacts is 'repository', but the package repositories begin with 1.{PACKAGES_SINCE} and "
                 f"cluster_kubernetes_version is {value!r}; use cluster_artifacts: bundle or a newer version."
@@ -277,18 +285,14 @@ class _Check:
         if self.get("cluster_cni") in ("weave", "weave-net", "weavenet"):
             self.wrong(
                 "cluster_cni",
-                "Weave Net ended with its company in 2024 and gets no fixes; "
-                "use cilium or calico, both of which encrypt with WireGuard as Weave did, or flannel, or bridge",
+                "Weave Net ended with its company in 2024 and gets no fixes; use flannel, calico or cilium, "
+                "all of which encrypt with WireGuard where Weave had its own (cluster_cni_encryption: wireguard)",
             )
             cni = None
         else:
             cni = self.choice("cluster_cni", CNIS)
-        if cni is not None and self.installable_cnis is not None and cni not in self.installable_cnis:
-            self.wrong(
-                "cluster_cni",
-                f"this release installs only {_words(self.installable_cnis, 'and')}; "
-                "its files can be rendered with playbooks/render.yml, but not installed yet",
-            )
+        if cni is not None:
+            self._check_pod_network(cni)
         mode = self.choice("cluster_proxy_mode", PROXY_MODES)
         if mode == "none" and cni is not None and cni not in CNIS_WITH_A_PROXY:
             self.wrong(
@@ -312,6 +316,32 @@ class _Check:
                 f"cluster_proxy_mode is 'ipvs', which Kubernetes deprecates since 1.{IPVS_DEPRECATED}: {gate} with 1.{IPVS_REMOVED}; "
                 "plan the move to cluster_proxy_mode: nftables, which needs Linux 5.13 and nft 1.0.1 on every node."
             )
+
+    def _check_pod_network(self, cni: str) -> None:
+        encapsulation, encryption = self.get("cluster_cni_encapsulation"), self.get("cluster_cni_encryption")
+        choices = ENCAPSULATIONS[cni]
+        if encapsulation not in ("", *choices):
+            self.wrong("cluster_cni_encapsulation", f"cluster_cni {cni!r} has {_words(choices)}; leave it empty for {choices[0]}")
+        if encryption not in ("", "wireguard"):
+            self.wrong("cluster_cni_encryption", "must be wireguard, or empty for none")
+        elif encryption and cni not in WITH_WIREGUARD:
+            self.wrong("cluster_cni_encryption", f"cluster_cni {cni!r} cannot encrypt; use {_words(WITH_WIREGUARD)}, or leave it empty")
+        elif encryption and cni == "flannel" and encapsulation != "":
+            self.wrong(
+                "cluster_cni_encapsulation",
+                "flannel's WireGuard is itself the way between the nodes (cluster_cni_encryption is 'wireguard'); leave it empty",
+            )
+        if cni == "calico" and isinstance(encapsulation, str) and encapsulation.startswith("ipip"):
+            if self.get("cluster_proxy_mode") == "none":
+                self.wrong("cluster_cni_encapsulation", "Calico without kube-proxy (cluster_proxy_mode is 'none') has no IP-in-IP; use vxlan or none")
+            if ":" in str(self.get("cluster_pod_cidr")):
+                self.wrong("cluster_cni_encapsulation", "Calico puts IPv6 packets into VXLAN only; use vxlan or none")
+        mtu = _integer(self.get("cluster_network_mtu"))
+        if mtu is None or (mtu != 0 and not 576 <= mtu <= 65535):
+            self.wrong("cluster_network_mtu", "must be 0 or the bytes that the network between the nodes carries, 576 to 65535")
+        oldest, why = OLDEST_MINOR_OF_CNI.get(cni, (0, ""))
+        if self.minor is not None and self.minor < oldest:
+            self.wrong("cluster_cni", f"{why} and cluster_kubernetes_version is {self.version!r}; use a newer version, or bridge")
 
     def check_addresses(self) -> None:
         pods = self.network("cluster_pod_cidr")
@@ -609,11 +639,11 @@ def check(
     control_plane: t.Sequence[str],
     workers: t.Sequence[str],
     node_ips: t.Mapping[str, str],
-    installable_cnis: t.Optional[t.Sequence[str]] = None,
+    for_install: bool = False,
     kubernetes: t.Optional[t.Sequence[str]] = None,
     host_settings: t.Optional[t.Mapping[str, t.Mapping[str, t.Any]]] = None,
 ) -> t.Tuple[t.List[str], t.List[str]]:
     """Problems, which forbid a run, and notices, which do not."""
-    checking = _Check(settings, control_plane, workers, node_ips, installable_cnis, kubernetes, host_settings or {})
+    checking = _Check(settings, control_plane, workers, node_ips, for_install, kubernetes, host_settings or {})
     checking.run()
     return checking.problems, checking.notices

@@ -12,6 +12,7 @@ import typing as t
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._sysctl import format_ports, key_path, parse_ports
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cluster import PROXY_MODES, SCHEDULERS
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cni import CniError, tunnels
 
 # Name of the scheduler in kube-proxy's configuration to the kernel's module. kube-proxy falls back on nothing: without it, it ends.
 IPVS_SCHEDULERS = {name: f"ip_vs_{name}" for name in SCHEDULERS}
@@ -141,8 +142,12 @@ def modules(contract: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, t.Any]]:
         add(IPVS_SCHEDULERS[scheduler], "The scheduler of this cluster.")
     elif mode == "nftables":
         add("nf_tables", "kube-proxy in nftables mode.")
-    if cni == "flannel":
-        add("vxlan", "Flannel's tunnel; made on demand, and not needed by its other backends.", optional=True)
+    try:
+        found_tunnels = tunnels(cni, str(contract.get("encapsulation") or ""), str(contract.get("encryption") or ""))
+    except CniError as error:
+        raise KernelPlanError(f"{error}.") from error
+    for name in found_tunnels:
+        add(name, f"What packets of pods are put into between nodes ({cni}).")
     for extra in contract.get("modules_extra") or []:
         entry = {"comment": "", "optional": False, **extra}
         found[str(entry["name"])] = entry

@@ -13,7 +13,7 @@ from ansible.errors import AnsibleFilterError
 
 from ansible_collections.baremetal.kubernetes.plugins.filter.cni_mtu import cni_mtu
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import FAIL, PASS, UNKNOWN, WARN, Check, check, worst, worst_first
-from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _ports
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _cni
 
 Pair = t.Dict[str, t.Any]
 
@@ -53,13 +53,8 @@ _OPEN = "Open the UDP ports of the findings network_udp, or the port for measuri
 
 # The kernel's own MTU for a new bridge or veth pair; the bridge CNI does not look at the node's interface.
 _KERNEL_MTU = 1500
-_MTU_SETTING = {
-    "bridge": ("cni_bridge_mtu", 0),
-    "calico": ("calicoNetwork.mtu", 0),
-    # these two subtract by themselves, so they want the MTU of the network
-    "cilium": ("the Helm value MTU", 1),
-    "flannel": ("Backend.MTU", 1),
-}
+# What makes pods fit; the roles subtract the encapsulation from it.
+_MTU_SETTING = "cluster_network_mtu"
 
 # etcd sends a heartbeat every 100 ms and takes its members for lost after 1000 ms, which must be ten round trips.
 RTT_FAIL_MS = 100.0
@@ -77,8 +72,9 @@ class Settings(t.NamedTuple):
 
     hosts: t.Sequence[str]
     cni: str
-    encapsulation: t.Any = ""
-    pod_mtu: int = 0
+    encapsulation: str = ""
+    encryption: str = ""
+    network_mtu: int = 0
     control_plane: t.Sequence[str] = ()
     ports: t.Sequence[t.Mapping[str, t.Any]] = ()
     rtt_warn_ms: float = RTT_WARN_MS
@@ -241,20 +237,15 @@ def _rtt_check(matrix: _Matrix, host: str) -> Check:
 
 
 def _pod_mtu(matrix: _Matrix) -> t.Tuple[Check, t.Optional[int], t.Optional[int]]:
-    """(finding, largest packet of a pod that every way carries, value to set) for the encapsulation chosen."""
+    """(finding, MTU of pods that every way carries, network MTU to set) for the encapsulation chosen."""
     settings = matrix.settings
     version = matrix.ip_version()
-    layers = _ports.layers_of(settings.cni, settings.encapsulation)
-    words = " in ".join(layers) or "no encapsulation"
-    setting, subtracts = _MTU_SETTING[settings.cni]
-    carried: t.Dict[str, int] = {}
-    unknown: t.List[str] = []
-    for host in settings.hosts:
-        own = matrix.interface_mtu(host)
-        if own is None:
-            unknown.append(host)
-            continue
-        carried[host] = own
+    wrapped = _cni.layers(settings.cni, settings.encapsulation, settings.encryption)
+    words = " in ".join(wrapped) or "no encapsulation"
+    interfaces = {host: mtu for host in settings.hosts if (mtu := matrix.interface_mtu(host)) is not None}
+    carried = dict(interfaces)
+    unknown = [host for host in settings.hosts if host not in interfaces]
+    for host in interfaces:
         for other in matrix.others(host):
             mtu = _number((matrix.pairs.get((host, other)) or {}).get("path_mtu"))
             if mtu is None:
@@ -262,34 +253,30 @@ def _pod_mtu(matrix: _Matrix) -> t.Tuple[Check, t.Optional[int], t.Optional[int]
             else:
                 carried[f"{host} to {other}"] = mtu
     wanted = f"an MTU of pods that {words} can carry over every way between nodes"
-    if not carried:
+    if not interfaces:
         return check("pod_mtu", UNKNOWN, "no way was measured", wanted, "See the findings path_mtu."), None, None
     narrow = min(carried, key=lambda name: carried[name])
-
-    def inside(link: int) -> int:
-        # Flannel takes 50 for VXLAN as with IPv4 and 80 for WireGuard as with IPv6, whatever is between the nodes.
-        counted = version if settings.cni != "flannel" else 6 if "wireguard" in layers else 4
-        return int(cni_mtu(link, layers, counted))
-
+    if settings.network_mtu:
+        network, source = settings.network_mtu, f"from {_MTU_SETTING}"
+    elif settings.cni == "bridge":
+        network, source = _KERNEL_MTU, "the kernel's own"
+    else:
+        network, source = min(interfaces.values()), "from the smallest MTU of the nodes' interfaces"
     try:
-        room = int(cni_mtu(carried[narrow], layers, version))
-        fitting = inside(carried[narrow])
-        # What the CNI would choose by itself on the node with the largest MTU. There is no telling which node that pod talks to.
-        automatic = _KERNEL_MTU if settings.cni == "bridge" else max(inside(mtu) for host, mtu in carried.items() if host in matrix.results)
+        room = int(cni_mtu(carried[narrow], wrapped, version))
+        chosen = int(cni_mtu(network, wrapped, version, settings.cni))
+        fitting = int(cni_mtu(carried[narrow], wrapped, version, settings.cni))
     except AnsibleFilterError as error:
         return check("pod_mtu", FAIL, str(error).replace("cni_mtu: ", ""), wanted, "Raise the MTU of the nodes' network."), None, None
-    value = carried[narrow] - max(0, fitting - room) if subtracts else room
-    fitting = min(fitting, room)
-    chosen = settings.pod_mtu or automatic
-    source = "set" if settings.pod_mtu else "what the CNI chooses by itself"
+    seen = f"{chosen} bytes for pods ({source})"
     wanted = f"at most {room} bytes, as {words} takes {carried[narrow] - room} of the {carried[narrow]} that are carried ({narrow})"
-    fix = f"Set {setting} to {value}; pods that run already keep their MTU until they are started anew."
+    value = carried[narrow]
+    fix = f"Set {_MTU_SETTING} to {value}; pods that run already keep their MTU until they are started anew."
     if chosen > room:
-        return check("pod_mtu", FAIL, f"{chosen} bytes for pods ({source})", wanted, fix), fitting, value
+        return check("pod_mtu", FAIL, seen, wanted, fix), fitting, value
     if unknown:
-        seen = f"{chosen} bytes for pods ({source}); not measured: {_names(unknown)}"
-        return check("pod_mtu", UNKNOWN, seen, wanted, "See the findings path_mtu."), None, None
-    return check("pod_mtu", PASS, f"{chosen} bytes for pods ({source})", wanted), fitting, value
+        return check("pod_mtu", UNKNOWN, f"{seen}; not measured: {_names(unknown)}", wanted, "See the findings path_mtu."), None, None
+    return check("pod_mtu", PASS, seen, wanted), fitting, value
 
 
 def _pair(matrix: _Matrix, host: str, other: str) -> Pair:
@@ -308,13 +295,12 @@ def _pair(matrix: _Matrix, host: str, other: str) -> Pair:
 
 def matrix_checks(results: t.Mapping[str, t.Any], settings: Settings) -> t.Dict[str, t.Any]:
     """Everything: {"hosts", "cluster", "matrix", "pod_mtu", "mtu_setting"}."""
-    if settings.cni not in _ports.CNIS:
-        raise _ports.PortsError(f"the CNI is {settings.cni!r}, but must be one of {', '.join(_ports.CNIS)}")
+    found = _cni.tunnels(settings.cni, settings.encapsulation, settings.encryption)
     matrix = _Matrix(results, settings)
     hosts: t.Dict[str, t.List[Check]] = {}
     for host in settings.hosts:
         checks = [_ports_check(matrix, host, "network_tcp", "tcp"), _ports_check(matrix, host, "network_udp", "udp")]
-        if "ipip" in _ports.layers_of(settings.cni, settings.encapsulation):
+        if "ipip" in found:
             checks.append(_ports_check(matrix, host, "network_ipip", "ipip"))
         checks += [_path_check(matrix, host), _rtt_check(matrix, host)]
         hosts[host] = worst_first(checks)
@@ -327,5 +313,5 @@ def matrix_checks(results: t.Mapping[str, t.Any], settings: Settings) -> t.Dict[
             "pairs": [[host, other, _pair(matrix, host, other)] for host in settings.hosts for other in matrix.others(host)],
         },
         "pod_mtu": fitting,
-        "mtu_setting": {"name": _MTU_SETTING[settings.cni][0], "value": value},
+        "mtu_setting": {"name": _MTU_SETTING, "value": value},
     }

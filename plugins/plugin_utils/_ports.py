@@ -10,14 +10,11 @@ from __future__ import annotations
 import ipaddress
 import typing as t
 
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _cni
+
 CONTROL_PLANE, NODE, SELF = "control_plane", "node", "self"
 
-CNIS = ("bridge", "calico", "cilium", "flannel")
-LAYERS = ("none", "ipip", "vxlan", "geneve", "wireguard")
 PROXY_MODES = ("iptables", "ipvs", "nftables", "none")
-
-# What each CNI does if nothing else is said.
-DEFAULT_ENCAPSULATION = {"bridge": "none", "calico": "ipip", "cilium": "vxlan", "flannel": "vxlan"}
 
 _KUBERNETES = "https://kubernetes.io/docs/reference/networking/ports-and-protocols/"
 _KUBEADM = "ports of the static pods that kubeadm writes; on 127.0.0.1 only"
@@ -42,19 +39,9 @@ class Row(t.NamedTuple):
     source: str
 
 
-def layers_of(cni: str, encapsulation: t.Any) -> t.List[str]:
-    """The layers of encapsulation, outermost last; an empty one means what the CNI does by itself."""
-    given = [encapsulation] if isinstance(encapsulation, str) else list(encapsulation or [])
-    layers = [str(layer) for layer in given if layer] or [DEFAULT_ENCAPSULATION[cni]]
-    for layer in layers:
-        if layer not in LAYERS:
-            raise PortsError(f"the encapsulation is {layer!r}, but must be one of {', '.join(LAYERS)}, or a list of them")
-    return [layer for layer in layers if layer != "none"]
-
-
-def _tunnel(cni: str, layers: t.Sequence[str], version: int) -> t.Iterator[Row]:
+def _tunnel(cni: str, found: t.Sequence[str], version: int) -> t.Iterator[Row]:
     source = {"flannel": _FLANNEL, "calico": _CALICO, "cilium": _CILIUM}.get(cni, "")
-    for layer in layers:
+    for layer in found:
         if layer == "vxlan":
             yield Row("udp", 4789 if cni == "calico" else 8472, NODE, NODE, f"VXLAN of {cni}", source)
         elif layer == "geneve":
@@ -68,7 +55,8 @@ def _tunnel(cni: str, layers: t.Sequence[str], version: int) -> t.Iterator[Row]:
 
 def table(
     cni: str,
-    encapsulation: t.Any = "",
+    encapsulation: str = "",
+    encryption: str = "",
     proxy_mode: str = "ipvs",
     api_port: int = 6443,
     metallb: bool = False,
@@ -76,14 +64,12 @@ def table(
     ip_version: int = 4,
 ) -> t.List[Row]:
     """Every port of such a cluster."""
-    if cni not in CNIS:
-        raise PortsError(f"the CNI is {cni!r}, but must be one of {', '.join(CNIS)}")
+    found = _cni.tunnels(cni, encapsulation, encryption)
     if proxy_mode not in PROXY_MODES:
         raise PortsError(f"the proxy mode is {proxy_mode!r}, but must be one of {', '.join(PROXY_MODES)}")
-    layers = layers_of(cni, encapsulation)
     if bgp is None:
-        # Calico turns BGP off where every packet is put into VXLAN: then nothing has to be announced.
-        bgp = cni == "calico" and not {"vxlan"} & set(layers)
+        # With VXLAN Calico's Felix makes all routes itself: then nothing has to be announced.
+        bgp = cni == "calico" and "vxlan" not in found
     rows = [
         Row("tcp", int(api_port), NODE, CONTROL_PLANE, "API server", _KUBERNETES),
         Row("tcp", 2379, CONTROL_PLANE, CONTROL_PLANE, "etcd, clients", _KUBERNETES),
@@ -99,7 +85,7 @@ def table(
             Row("tcp", 10249, SELF, NODE, "kube-proxy, metrics", _KUBERNETES),
             Row("tcp", 10256, SELF, NODE, "kube-proxy, health", _KUBERNETES),
         ]
-    rows += _tunnel(cni, layers, ip_version)
+    rows += _tunnel(cni, found, ip_version)
     if bgp:
         rows.append(Row("tcp", 179, NODE, NODE, f"BGP of {cni}", _CALICO if cni == "calico" else _CILIUM))
     if cni == "calico":
@@ -127,7 +113,8 @@ def cluster_ports(
     addresses: t.Mapping[str, str],
     control_plane: t.Iterable[str],
     cni: str,
-    encapsulation: t.Any = "",
+    encapsulation: str = "",
+    encryption: str = "",
     proxy_mode: str = "ipvs",
     api_port: int = 6443,
     metallb: bool = False,
@@ -138,8 +125,8 @@ def cluster_ports(
     """The whole table; with a host what it listens on, what it needs for itself and whom it asks for what."""
     masters = set(control_plane)
     versions = {ipaddress.ip_address(address).version for address in addresses.values()}
-    rows = table(cni, encapsulation, proxy_mode, api_port, metallb, bgp, 6 if versions == {6} else 4)
-    result: t.Dict[str, t.Any] = {"ports": [as_dict(row) for row in rows], "encapsulation": layers_of(cni, encapsulation)}
+    rows = table(cni, encapsulation, encryption, proxy_mode, api_port, metallb, bgp, 6 if versions == {6} else 4)
+    result: t.Dict[str, t.Any] = {"ports": [as_dict(row) for row in rows], "tunnels": _cni.tunnels(cni, encapsulation, encryption)}
     if host is None:
         return result
     if host not in addresses:

@@ -218,7 +218,7 @@ def test_a_password_in_the_environment_is_not_rendered(tmp_path: Path) -> None:
 
 
 def test_the_main_job_refuses_before_a_host_is_touched() -> None:
-    done = play("site.yml", "-e", "cluster_cni=flannel")
+    done = play("site.yml", "-e", "cluster_cni=weave")
     assert done.returncode != 0
-    assert "cluster_cni is 'flannel', but this release installs only bridge" in done.stdout
+    assert "cluster_cni is 'weave', but Weave Net ended" in done.stdout
     assert "UNREACHABLE" not in done.stdout

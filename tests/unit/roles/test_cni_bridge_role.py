@@ -30,7 +30,7 @@ INVENTORY = {
                     "control_plane": {"hosts": {"cp1": {"cluster_node_ip": "192.0.2.11"}}},
                     "workers": {
                         "hosts": {
-                            "w1": {"cluster_node_ip": "192.0.2.21", "cni_bridge_mtu": 9000, "cni_bridge_timeout": 130},
+                            "w1": {"cluster_node_ip": "192.0.2.21", "cluster_network_mtu": 9000, "cni_bridge_timeout": 130},
                             "w2": {"cluster_node_ip": "192.0.2.22", "cni_bridge_timeout": 30, "cni_bridge_routes": False, "cni_bridge_masquerade": False},
                         }
                     },
@@ -87,7 +87,7 @@ def test_the_configuration_of_the_plugins(rendered):
         "ipam": {"type": "host-local", "ranges": [[{"subnet": "10.244.1.0/24"}]], "routes": [{"dst": "0.0.0.0/0"}]},
     }
     assert portmap == {"type": "portmap", "capabilities": {"portMappings": True}}
-    assert "mtu" not in conflist(rendered, "cp1")["plugins"][0]
+    assert conflist(rendered, "cp1")["plugins"][0]["mtu"] == 1500
 
 
 @pytest.mark.parametrize(("host", "timeout"), [("cp1", 600), ("w1", 130), ("w2", 30)])

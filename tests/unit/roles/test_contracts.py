@@ -179,7 +179,7 @@ def test_roles_and_playbooks_name_only_what_exists() -> None:
         for path in (ROOT / folder).rglob("*"):
             if path.suffix not in (".yml", ".j2") or any(part.startswith((".", "~")) for part in path.relative_to(ROOT).parts):
                 continue
-            for name in re.findall(r"\bbaremetal\.kubernetes\.([a-z_0-9]+)\b(?!\.)", path.read_text(encoding="utf-8")):
+            for name in re.findall(r"\bbaremetal\.kubernetes\.([a-z_0-9]+)\b(?![.{])", path.read_text(encoding="utf-8")):
                 assert name in known, f"{path.relative_to(ROOT)} names baremetal.kubernetes.{name}"
 
 

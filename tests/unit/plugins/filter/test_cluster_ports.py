@@ -22,28 +22,22 @@ def between(cni: str, encapsulation: object = "", **more: object) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("cni", "encapsulation", "layers"),
-    [("bridge", "", []), ("calico", "", ["ipip"]), ("calico", "none", []), ("cilium", ["vxlan", "wireguard"], ["vxlan", "wireguard"])],
-)
-def test_says_what_is_wrapped_in_what(cni: str, encapsulation: object, layers: list[str]) -> None:
-    assert cluster_ports(NODES, MASTERS, cni, encapsulation)["encapsulation"] == layers
-
-
-@pytest.mark.parametrize(
     ("cni", "encapsulation", "more", "ports"),
     [
         ("bridge", "", {}, set()),
         ("flannel", "", {}, {"8472/udp"}),
         ("flannel", "none", {}, set()),
-        ("flannel", "wireguard", {}, {"51820/udp"}),
-        ("calico", "", {}, {"4/ipip", "179/tcp", "5473/tcp"}),
-        ("calico", "none", {}, {"179/tcp", "5473/tcp"}),
+        ("flannel", "", {"encryption": "wireguard"}, {"51820/udp"}),
+        ("calico", "", {}, {"179/tcp", "5473/tcp"}),
+        ("calico", "ipip", {}, {"4/ipip", "179/tcp", "5473/tcp"}),
+        ("calico", "ipip_cross_subnet", {}, {"4/ipip", "179/tcp", "5473/tcp"}),
+        ("calico", "vxlan_cross_subnet", {}, {"4789/udp", "5473/tcp"}),
         ("calico", "vxlan", {}, {"4789/udp", "5473/tcp"}),
         ("calico", "vxlan", {"bgp": True}, {"4789/udp", "179/tcp", "5473/tcp"}),
-        ("calico", ["vxlan", "wireguard"], {}, {"4789/udp", "51820/udp", "5473/tcp"}),
+        ("calico", "vxlan", {"encryption": "wireguard"}, {"4789/udp", "51820/udp", "5473/tcp"}),
         ("cilium", "", {}, {"8472/udp", "4240/tcp"}),
         ("cilium", "geneve", {"proxy_mode": "none"}, {"6081/udp", "4240/tcp"}),
-        ("cilium", ["vxlan", "wireguard"], {}, {"8472/udp", "51871/udp", "4240/tcp"}),
+        ("cilium", "vxlan", {"encryption": "wireguard"}, {"8472/udp", "51871/udp", "4240/tcp"}),
         ("bridge", "none", {"metallb": True}, {"7946/tcp", "7946/udp"}),
     ],
 )
@@ -52,7 +46,7 @@ def test_ports_of_the_pod_network(cni: str, encapsulation: object, more: dict, p
 
 
 def test_wireguard_of_ipv6_has_a_port_of_its_own() -> None:
-    rows = cluster_ports({"a": "2001:db8::1"}, [], "calico", "wireguard")["ports"]
+    rows = cluster_ports({"a": "2001:db8::1"}, [], "calico", encryption="wireguard")["ports"]
     assert [row["port"] for row in rows if "WireGuard" in row["purpose"]] == [51821]
 
 
@@ -71,7 +65,7 @@ def test_what_a_node_answers_and_needs_for_itself() -> None:
     worker = cluster_ports(NODES, MASTERS, "flannel", host="w1")
     assert (worker["tcp_ports"], worker["udp_ports"], worker["ipip"]) == ([10250], [8472], False)
     assert [row["port"] for row in worker["local"]] == [10250, 10248, 10249, 10256, 8472]
-    master = cluster_ports(NODES, MASTERS, "calico", host="cp1", proxy_mode="none", api_port=8443)
+    master = cluster_ports(NODES, MASTERS, "calico", "ipip", host="cp1", proxy_mode="none", api_port=8443)
     assert (master["tcp_ports"], master["udp_ports"], master["ipip"]) == ([8443, 2379, 2380, 10250, 179, 5473], [], True)
     assert [row["port"] for row in master["local"]] == [8443, 2379, 2380, 2381, 10250, 10248, 10257, 10259, 179, 5473]
 
@@ -105,7 +99,7 @@ def test_only_nodes_with_a_listener_are_asked() -> None:
     ("arguments", "more", "message"),
     [
         ((["cp1"], [], "flannel"), {}, "must be a dictionary"),
-        ((NODES, MASTERS, "weave"), {}, "the CNI is 'weave', but must be one of bridge, calico, cilium, flannel"),
+        ((NODES, MASTERS, "weave"), {}, "the CNI is 'weave', but must be one of bridge, flannel, calico, cilium"),
         ((NODES, MASTERS, "flannel", "gre"), {}, "the encapsulation is 'gre'"),
         ((NODES, MASTERS, "flannel"), {"proxy_mode": "userspace"}, "the proxy mode is 'userspace'"),
         ((NODES, MASTERS, "flannel"), {"host": "w9"}, "the host 'w9' is none of the nodes cp1, cp2, w1, w2"),

@@ -29,7 +29,7 @@ THREE = {"cp1": "192.0.2.11", "cp2": "192.0.2.12", "cp3": "192.0.2.13"}
 def ask(
     control_plane: dict[str, t.Any] | None = None,
     workers: dict[str, t.Any] | None = None,
-    installable: list[str] | None = None,
+    for_install: bool = False,
     severity: str = "problem",
     host_vars: dict[str, dict[str, t.Any]] | None = None,
     others: tuple[str, ...] = (),
@@ -46,12 +46,12 @@ def ask(
         "workers": list(workers),
         "kubernetes": [host for host in [*control_plane, *workers, *others] if host not in outside],
     }
-    return cluster_problems(SETTINGS | changes, hostvars, groups, installable_cnis=installable, severity=severity)
+    return cluster_problems(SETTINGS | changes, hostvars, groups, for_install=for_install, severity=severity)
 
 
 def test_the_defaults_fit_together() -> None:
     assert ask() == []
-    assert ask(installable=["bridge"]) == []
+    assert ask(for_install=True) == []
     assert ask(severity="notice") == []
 
 
@@ -123,9 +123,41 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
     (
         {"cluster_cni": "weave"},
         (
-            "cluster_cni is 'weave', but Weave Net ended with its company in 2024 and gets no fixes; use cilium or calico, "
-            "both of which encrypt with WireGuard as Weave did, or flannel, or bridge."
+            "cluster_cni is 'weave', but Weave Net ended with its company in 2024 and gets no fixes; use flannel, calico or cilium, "
+            "all of which encrypt with WireGuard where Weave had its own (cluster_cni_encryption: wireguard)."
         ),
+    ),
+    (
+        {"cluster_cni": "cilium", "cluster_kubernetes_version": "1.20.2", "cluster_proxy_mode": "ipvs", "cluster_artifacts": "bundle"},
+        (
+            "cluster_cni is 'cilium', but the chart of Cilium wants Kubernetes 1.21 and cluster_kubernetes_version is '1.20.2'; "
+            "use a newer version, or bridge."
+        ),
+    ),
+    (
+        {"cluster_cni": "cilium", "cluster_cni_encapsulation": "ipip"},
+        "cluster_cni_encapsulation is 'ipip', but cluster_cni 'cilium' has vxlan, geneve or none; leave it empty for vxlan.",
+    ),
+    ({"cluster_cni_encapsulation": "vxlan"}, "cluster_cni_encapsulation is 'vxlan', but cluster_cni 'bridge' has none; leave it empty for none."),
+    ({"cluster_cni": "calico", "cluster_cni_encryption": "ipsec"}, "cluster_cni_encryption is 'ipsec', but must be wireguard, or empty for none."),
+    (
+        {"cluster_cni_encryption": "wireguard"},
+        "cluster_cni_encryption is 'wireguard', but cluster_cni 'bridge' cannot encrypt; use flannel, calico or cilium, or leave it empty.",
+    ),
+    (
+        {"cluster_cni": "flannel", "cluster_cni_encryption": "wireguard", "cluster_cni_encapsulation": "vxlan"},
+        (
+            "cluster_cni_encapsulation is 'vxlan', but flannel's WireGuard is itself the way between the nodes "
+            "(cluster_cni_encryption is 'wireguard'); leave it empty."
+        ),
+    ),
+    (
+        {"cluster_cni": "calico", "cluster_cni_encapsulation": "ipip", "cluster_proxy_mode": "none"},
+        "cluster_cni_encapsulation is 'ipip', but Calico without kube-proxy (cluster_proxy_mode is 'none') has no IP-in-IP; use vxlan or none.",
+    ),
+    (
+        {"cluster_network_mtu": 500},
+        "cluster_network_mtu is 500, but must be 0 or the bytes that the network between the nodes carries, 576 to 65535.",
     ),
     ({"cluster_proxy_mode": "userspace"}, "cluster_proxy_mode is 'userspace', but must be ipvs, nftables, iptables or none."),
     (
@@ -477,21 +509,18 @@ def test_one_value_for_all_hosts() -> None:
 # --- what only an installation needs
 
 
-def test_only_what_can_be_installed() -> None:
-    assert ask(installable=["bridge"], cluster_cni="calico") == [
-        "cluster_cni is 'calico', but this release installs only bridge; its files can be rendered with playbooks/render.yml, but not installed yet."
-    ]
+def test_every_pod_network_can_be_installed() -> None:
     for cni in ("bridge", "flannel", "calico", "cilium"):
-        assert ask(cluster_cni=cni) == []
+        assert ask(for_install=True, cluster_cni=cni) == []
 
 
 def test_packages_begin_with_a_version() -> None:
     old = {"cluster_kubernetes_version": "1.20.2", "cluster_proxy_mode": "ipvs"}
-    assert ask(installable=["bridge"], **old) == [
+    assert ask(for_install=True, **old) == [
         "cluster_artifacts is 'repository', but the package repositories begin with 1.24 and cluster_kubernetes_version is '1.20.2'; "
         "use cluster_artifacts: bundle or a newer version."
     ]
-    assert ask(installable=["bridge"], cluster_artifacts="bundle", **old) == []
+    assert ask(for_install=True, cluster_artifacts="bundle", **old) == []
     assert ask(**old) == []
 
 
@@ -577,7 +606,7 @@ values = st.one_of(
 @given(st.dictionaries(st.sampled_from(LOOKED_AT), values), st.lists(st.text(max_size=8), max_size=3), st.lists(st.text(max_size=8), max_size=3))
 def test_no_value_breaks_the_check(changes: dict[str, t.Any], control_plane: list[str], workers: list[str]) -> None:
     ips = dict.fromkeys([*control_plane, *workers], "192.0.2.1")
-    problems, notices = _cluster.check(SETTINGS | changes, control_plane, workers, ips, installable_cnis=["bridge"])
+    problems, notices = _cluster.check(SETTINGS | changes, control_plane, workers, ips, for_install=True)
     for sentence in [*problems, *notices]:
         assert sentence.endswith(".")
         assert "<object" not in sentence

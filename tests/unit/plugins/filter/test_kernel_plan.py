@@ -89,7 +89,14 @@ def test_every_key_has_a_reason_above_it_and_every_file_is_accepted() -> None:
         ({"ipvs_scheduler": "mh"}, ["overlay", "br_netfilter", "nf_conntrack", "ip_vs", "ip_vs_rr", "ip_vs_wrr", "ip_vs_sh", "ip_vs_mh"]),
         ({"proxy_mode": "nftables"}, ["overlay", "br_netfilter", "nf_conntrack", "nf_tables"]),
         ({"proxy_mode": "iptables", "cni": "flannel"}, ["overlay", "br_netfilter", "nf_conntrack", "vxlan"]),
-        ({"proxy_mode": "none", "cni": "cilium"}, ["overlay", "br_netfilter", "nf_conntrack"]),
+        ({"proxy_mode": "iptables", "cni": "flannel", "encryption": "wireguard"}, ["overlay", "br_netfilter", "nf_conntrack", "wireguard"]),
+        ({"proxy_mode": "iptables", "cni": "flannel", "encapsulation": "none"}, ["overlay", "br_netfilter", "nf_conntrack"]),
+        ({"proxy_mode": "none", "cni": "calico"}, ["overlay", "br_netfilter", "nf_conntrack"]),
+        ({"proxy_mode": "none", "cni": "calico", "encapsulation": "ipip_cross_subnet"}, ["overlay", "br_netfilter", "nf_conntrack", "ipip"]),
+        (
+            {"proxy_mode": "none", "cni": "cilium", "encapsulation": "geneve", "encryption": "wireguard"},
+            ["overlay", "br_netfilter", "nf_conntrack", "geneve", "wireguard"],
+        ),
     ],
 )
 def test_modules(changes: dict, expected: list[str]) -> None:
@@ -107,7 +114,7 @@ def test_what_only_some_pod_networks_need_is_optional_elsewhere() -> None:
         return {item["name"]: item["optional"] for item in plan(**changes)["modules"]}
 
     assert optional()["br_netfilter"] is False and optional(cni="calico")["br_netfilter"] is True
-    assert optional(cni="flannel")["vxlan"] is True
+    assert optional(cni="flannel")["vxlan"] is False, "without it not a packet leaves the node"
     assert entry("net.bridge.bridge-nf-call-iptables", cni="cilium")["optional"] and not entry("net.bridge.bridge-nf-call-iptables")["optional"]
 
 

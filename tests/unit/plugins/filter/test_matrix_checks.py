@@ -72,7 +72,7 @@ def test_all_is_well() -> None:
     judged = judge(good())
     assert statuses(judged) == {}
     assert {check["id"] for check in judged["hosts"]["w1"]} == {"network_tcp", "network_udp", "path_mtu", "rtt"}
-    assert (judged["pod_mtu"], judged["mtu_setting"]) == (1450, {"name": "Backend.MTU", "value": 1500})
+    assert (judged["pod_mtu"], judged["mtu_setting"]) == (1450, {"name": "cluster_network_mtu", "value": 1500})
     assert len(judged["matrix"]["pairs"]) == 6
     assert {pair[2]["status"] for pair in judged["matrix"]["pairs"]} == {"pass"}
     assert all(check["fix"] == "" for checks in judged["hosts"].values() for check in checks)
@@ -148,11 +148,11 @@ def test_a_narrow_way() -> None:
     assert found["observed"] == "no more than 1400 bytes arrive at w1"
     assert "lower eth1 on every node to 1400" in found["fix"]
     assert (judged["pod_mtu"], judged["mtu_setting"]["value"]) == (1350, 1400)
-    assert "Set Backend.MTU to 1400" in judged["cluster"][0]["fix"]
+    assert "Set cluster_network_mtu to 1400" in judged["cluster"][0]["fix"]
     assert "(cp1 to w1)" in judged["cluster"][0]["wanted"]
     # set to what fits, the pods are well; the nodes' own packets are not
-    assert statuses(judge(results, pod_mtu=1350)) == {"cp1.path_mtu": "fail"}
-    assert statuses(judge(results, pod_mtu=1351)) == {"cp1.path_mtu": "fail", "pod_mtu": "fail"}
+    assert statuses(judge(results, network_mtu=1400)) == {"cp1.path_mtu": "fail"}
+    assert statuses(judge(results, network_mtu=1401)) == {"cp1.path_mtu": "fail", "pod_mtu": "fail"}
 
 
 @pytest.mark.parametrize("carried", [1500, 1404, 1400])
@@ -163,7 +163,8 @@ def test_one_interface_with_a_lower_mtu_is_found_though_its_driver_takes_more(ca
         peer(results, "w1", host)["path_mtu"] = 1400
         peer(results, host, "w1")["path_mtu"] = carried
     judged = judge(results)
-    assert statuses(judged) == {"cp1.path_mtu": "fail", "cp2.path_mtu": "fail", "pod_mtu": "fail"}
+    # the roles take the smallest MTU for the pods of all nodes
+    assert statuses(judged) == {"cp1.path_mtu": "fail", "cp2.path_mtu": "fail"}
     assert finding(judged, "cp1", "path_mtu")["observed"] == "an interface with an MTU of 1400 is at w1"
     assert judged["pod_mtu"] == 1350
 
@@ -178,37 +179,37 @@ def test_a_path_mtu_that_was_not_found_is_unknown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cni", "encapsulation", "addresses", "mtu", "pods", "value"),
+    ("cni", "encapsulation", "encryption", "mtu", "pods", "value"),
     [
         # worked out by hand from the bytes that each layer takes
-        ("calico", "vxlan", ADDRESSES, 1500, 1450, 1450),
-        ("calico", "none", ADDRESSES, 1500, 1500, 1500),
-        ("calico", ["vxlan", "wireguard"], ADDRESSES, 1500, 1390, 1390),
-        ("cilium", "vxlan", ADDRESSES, 9000, 8950, 9000),
-        ("flannel", "vxlan", ADDRESSES, 9000, 8950, 9000),
-        ("flannel", "wireguard", ADDRESSES, 1500, 1420, 1500),
-        ("bridge", "", ADDRESSES, 1500, 1500, 1500),
-        ("bridge", "", ADDRESSES, 9000, 9000, 9000),
+        ("calico", "vxlan", "", 1500, 1450, 1500),
+        ("calico", "", "", 1500, 1500, 1500),
+        ("calico", "vxlan", "wireguard", 1500, 1440, 1500),
+        ("cilium", "vxlan", "", 9000, 8950, 9000),
+        ("cilium", "", "wireguard", 1500, 1355, 1500),
+        ("flannel", "", "", 9000, 8950, 9000),
+        ("flannel", "", "wireguard", 1500, 1440, 1500),
+        ("bridge", "", "", 1500, 1500, 1500),
+        ("bridge", "", "", 9000, 9000, 9000),
     ],
 )
-def test_the_mtu_of_pods(cni: str, encapsulation: t.Any, addresses: dict, mtu: int, pods: int, value: int) -> None:
-    judged = judge(good(addresses, mtu), cni=cni, encapsulation=encapsulation)
+def test_the_mtu_of_pods(cni: str, encapsulation: str, encryption: str, mtu: int, pods: int, value: int) -> None:
+    judged = judge(good(mtu=mtu), cni=cni, encapsulation=encapsulation, encryption=encryption)
     assert statuses(judged) == {}
     assert (judged["pod_mtu"], judged["mtu_setting"]["value"]) == (pods, value)
 
 
-def test_flannel_forgets_that_ipv6_is_larger() -> None:
+def test_ipv6_takes_more() -> None:
     six = {"cp1": "2001:db8::1", "cp2": "2001:db8::2", "w1": "2001:db8::3"}
     judged = judge(good(six), encapsulation="vxlan")
-    # it would give pods 1450, and 70 bytes come on top
-    assert statuses(judged) == {"pod_mtu": "fail"}
-    assert (judged["pod_mtu"], judged["mtu_setting"]["value"]) == (1430, 1480)
+    assert statuses(judged) == {}
+    assert (judged["pod_mtu"], judged["mtu_setting"]["value"]) == (1430, 1500)
 
 
 def test_the_bridge_cni_does_not_look_at_the_interface() -> None:
     judged = judge(good(mtu=1400), cni="bridge")
     assert statuses(judged) == {"pod_mtu": "fail"}
-    assert judged["cluster"][0]["fix"].startswith("Set cni_bridge_mtu to 1400;")
+    assert judged["cluster"][0]["fix"].startswith("Set cluster_network_mtu to 1400;")
 
 
 def test_a_network_too_small_for_its_encapsulation() -> None:

@@ -55,7 +55,7 @@ def unit_file(root, path, text, wanted_by=None):
 
 def test_nothing_asked_runs_no_command(root):
     run = Script()
-    node = state.node_state(run, [], [], [], str(root))
+    node = state.node_state(run, [], [], [], root=str(root))
     assert run.calls == []
     assert node["os_id"] == "debian"
     assert node["os_version"] == "12"
@@ -82,7 +82,7 @@ def test_one_command_for_all_units_and_one_for_all_packages(root):
             "",
         ),
     )
-    node = state.node_state(run, [], ["containerd", "nope.service"], ["containerd", "runc", "kubelet", "nope"], str(root))
+    node = state.node_state(run, [], ["containerd", "nope.service"], ["containerd", "runc", "kubelet", "nope"], root=str(root))
     assert [argv[0] for argv in run.calls] == ["dpkg-query", "systemctl"]
     assert node["packages"] == {"containerd": "1.6.20~ds1-1+deb12u1", "runc": None, "kubelet": "1.36.4-1.1", "nope": None}
     assert node["held"] == ["kubelet"]
@@ -110,7 +110,7 @@ def test_rpm(root):
             "",
         )
     )
-    node = state.node_state(run, [], [], ["containerd.io", "kubelet", "epoch", "nope", "kubelet-doc"], str(root))
+    node = state.node_state(run, [], [], ["containerd.io", "kubelet", "epoch", "nope", "kubelet-doc"], root=str(root))
     assert node["packages"] == {"containerd.io": "2.2.1-3.1.el9", "kubelet": "1.36.4-150500.1.1", "epoch": "2:1.0-1", "nope": None, "kubelet-doc": None}
     assert "kubelet" in node["held"] and "containerd.io" not in node["held"]
     assert node["os_version"] == "9.6"
@@ -129,7 +129,7 @@ def test_rpm(root):
 def test_package_database_that_does_not_answer(root, os_release, answer, words):
     (root / "etc/os-release").write_text(os_release)
     with pytest.raises(state.NodeStateError) as error:
-        state.node_state(Script(answer), [], [], ["containerd"], str(root))
+        state.node_state(Script(answer), [], [], ["containerd"], root=str(root))
     for word in words:
         assert word in str(error.value)
 
@@ -208,3 +208,18 @@ def test_swap_units(root):
         {"source": "swapfile.swap", "text": "/swapfile"},
         {"source": "zramswap.service", "text": "/usr/sbin/zramswap start"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("answer", "interface"),
+    [
+        ((0, '[{"ifname": "eth1", "mtu": 9000, "addr_info": [{"local": "192.0.2.11"}]}]', ""), {"name": "eth1", "mtu": 9000, "reason": ""}),
+        ((0, "[]", ""), {"name": None, "mtu": None, "reason": "no interface of this node carries 192.0.2.11"}),
+    ],
+)
+def test_the_interface_with_an_address(tmp_path, answer, interface):
+    def run(argv, timeout=None):
+        return answer if argv[0] == "ip" else (0, "", "")
+
+    assert state.node_state(run, [], [], [], "192.0.2.11", root=str(tmp_path))["interface"] == interface
+    assert state.node_state(run, [], [], [], root=str(tmp_path))["interface"] is None

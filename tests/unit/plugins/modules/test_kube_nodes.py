@@ -169,3 +169,22 @@ def test_no_cluster_yet(tmp_path, capsys):
     code, result = run(capsys, kubeconfig=path)
     assert code == 1
     assert "admin.conf cannot be used" in result["msg"]
+
+
+def daemon_sets(*names):
+    """What the API server answers."""
+
+    def get(path):
+        assert path == "/apis/apps/v1/daemonsets"
+        return {"items": [{"metadata": {"namespace": "some", "name": name}} for name in ("kube-proxy", *names)]}
+
+    return get
+
+
+def test_another_pod_network_is_refused():
+    _kube_nodes.refuse_another(daemon_sets(), "bridge")
+    _kube_nodes.refuse_another(daemon_sets("calico-node"), "calico")
+    with pytest.raises(_kube_nodes.KubeNodesError) as error:
+        _kube_nodes.refuse_another(daemon_sets("cilium", "calico-node"), "calico")
+    assert "The cluster has the pod network cilium (DaemonSet some/cilium), but cluster_cni is 'calico'" in str(error.value)
+    assert "Set cluster_cni to cilium, or change it as docs/choosing-a-cni.md says." in str(error.value)
