@@ -26,6 +26,15 @@ _APPLY = f"?fieldManager={OWNER}&force=true"
 PASS, FAIL, UNKNOWN = "pass", "fail", "unknown"
 
 
+# what kubeadm names the Service of CoreDNS
+_DNS = "/api/v1/namespaces/kube-system/{}/kube-dns"
+
+
+def policy_path(namespace: str) -> str:
+    """Where the NetworkPolicy is with which module pod_traffic denies traffic for a moment."""
+    return f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/{NAME}"
+
+
 class ProbePodsError(Exception):
     """The probe pods could not be made or removed; one sentence."""
 
@@ -160,6 +169,8 @@ class ProbePods:
                     f" Look at `kubectl get namespace {self.namespace} -o yaml` and at the log of kube-controller-manager."
                 )
             self._sleep(self.poll_seconds)
+        # of a run that was killed while it denied everything
+        self._patiently(lambda: self.api.request("DELETE", policy_path(self.namespace)), deadline)
         service: Dict[str, Any] = {}
         for path, content in manifests(self.namespace, image, port):
             service = self._patiently(lambda path=path, content=content: self._apply(path, content), deadline)
@@ -213,13 +224,42 @@ class ProbePods:
                 break
             self._sleep(self.poll_seconds)
         checks.append(self._pods_check(nodes, running, others))
+        dns, dns_checks = self.dns(deadline)
+        checks += dns_checks
         return {
             "nodes": nodes,
             "pods": running,
             "service": {"address": (service.get("spec") or {}).get("clusterIP") or "", "port": port},
+            "dns": dns,
             "checks": checks,
             "waited": round(self._clock() - begin, 1),
         }
+
+    def dns(self, deadline: float) -> Tuple[Dict[str, Any], List[Dict[str, str]]]:
+        """({address, endpoints, api_addresses}, findings) of the cluster's DNS, once a server is ready; empty where none is deployed."""
+        service = self._patiently(lambda: self.api.get(_DNS.format("services")), deadline)
+        address = ((service or {}).get("spec") or {}).get("clusterIP") or ""
+        if address in ("", "None"):
+            return {}, []
+        while True:
+            # known to every version, unlike slices of endpoints
+            found = self._patiently(lambda: self.api.get(_DNS.format("endpoints")), deadline) or {}
+            ready, waiting = _endpoints(found)
+            if ready or self._clock() + self.poll_seconds > deadline:
+                break
+            self._sleep(self.poll_seconds)
+        api = self._patiently(lambda: self.api.get("/api/v1/namespaces/default/services/kubernetes"), deadline) or {}
+        spec = api.get("spec") or {}
+        known = {"address": address, "endpoints": ready, "api_addresses": [value for value in [spec.get("clusterIP")] if value]}
+        wanted = "a server behind the Service kube-system/kube-dns that is ready"
+        if ready:
+            return known, [_check("dns_ready", PASS, f"{len(ready)} ready, {waiting} not", wanted)]
+        seen = f"none ready, {waiting} not ready" if waiting else "none at all"
+        fix = (
+            "`kubectl -n kube-system describe pods -l k8s-app=kube-dns` and their logs"
+            " (`Loop ... detected`: the kubelet's resolv.conf names 127.0.0.53)."
+        )
+        return known, [_check("dns_ready", FAIL, seen, wanted, fix)]
 
     def _pods_check(self, nodes: Sequence[Dict[str, Any]], running: Sequence[Dict[str, Any]], others: Dict[str, Dict[str, Any]]) -> Dict[str, str]:
         have = {pod["node"] for pod in running}
@@ -249,6 +289,17 @@ class ProbePods:
         if status not in (200, 202, 404):
             raise KubeApiError(f"{self.api.server} answered {status} when the namespace {self.namespace} was deleted: {reason(answer)}")
         return True
+
+
+def _endpoints(found: Dict[str, Any]) -> Tuple[List[Dict[str, Any]], int]:
+    """(ready servers for UDP, how many are not ready)."""
+    ready: List[Dict[str, Any]] = []
+    waiting = 0
+    for subset in found.get("subsets") or []:
+        waiting += len(subset.get("notReadyAddresses") or [])
+        ports = [item["port"] for item in subset.get("ports") or [] if item.get("protocol") == "UDP"]
+        ready += [{"address": item["ip"], "port": port} for item in subset.get("addresses") or [] for port in ports[:1]]
+    return sorted(ready, key=lambda item: item["address"]), waiting
 
 
 def _affinity_node(pod: Dict[str, Any]) -> str:

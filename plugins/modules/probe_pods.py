@@ -12,7 +12,8 @@ version_added: 0.1.0
 author:
   - Bare-metal Kubernetes contributors (@baremetal-kubernetes)
 description:
-  - Waits until every node is Ready, makes a namespace with a DaemonSet of the pause image and a Service, and waits until each node runs its pod.
+  - Waits until every node is Ready, makes a namespace with a DaemonSet of the pause image and a Service, and waits until each node runs
+    its pod and, where the cluster's DNS is deployed, a server of it is ready.
   - Asks the API server with the certificate of a kubeconfig on this host, without C(kubectl).
   - What is not as wanted is a finding in RV(checks) and does not make the module fail; module M(baremetal.kubernetes.pod_traffic) uses what is there.
   - Touches no namespace that does not carry the collection's own label.
@@ -87,8 +88,14 @@ service:
   returned: O(state=present)
   type: dict
   sample: {address: 10.105.3.7, port: 8080}
+dns:
+  description: ClusterIP of the Service C(kube-system/kube-dns), the servers behind it that are ready, and the address of the API server's
+    Service; empty where there is no such Service.
+  returned: O(state=present)
+  type: dict
+  sample: {address: 10.96.0.10, endpoints: [{address: 10.244.0.3, port: 53}], api_addresses: [10.96.0.1]}
 checks:
-  description: Findings C(nodes_ready) and C(pods_running).
+  description: Findings C(nodes_ready), C(pods_running) and, where DNS is deployed, C(dns_ready).
   returned: O(state=present)
   type: list
   elements: dict

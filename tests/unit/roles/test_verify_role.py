@@ -26,20 +26,25 @@ BAD = {
 UNKNOWN = {"id": "ipvs_table", "status": "unknown", "observed": "/proc/net/ip_vs does not exist", "wanted": "x", "fix": "Look."}
 
 
-def registers(*traffic):
+DENIED = {**GOOD, "id": "network_policy/w1"}
+DNS = {"address": "10.96.0.10", "endpoints": [{"address": "10.244.0.3", "port": 53}], "api_addresses": ["10.96.0.1"]}
+
+
+def registers(*traffic, dns=DNS, pods=2, mtu=1500):
     return {
-        "__verify_cluster": {"checks": [{**GOOD, "id": "nodes_ready"}]},
+        "__verify_cluster": {"checks": [{**GOOD, "id": "nodes_ready"}], "dns": dns, "pods": [{}] * pods},
         "__verify_proxy": {"checks": [{**GOOD, "id": "kube_proxy_mode"}]},
-        "__verify_listener": {"checks": []},
+        "__verify_listener": {"checks": [], "interface": {"name": "eth0", "mtu": mtu, "reason": ""}},
         "__verify_traffic": {"checks": list(traffic)},
     }
 
 
 HOSTS = {
-    "good": {"cluster_node_ip": "192.0.2.11", **registers(GOOD)},
-    "other_mode": {"cluster_node_ip": "192.0.2.12", "cluster_proxy_mode": "nftables", **registers(GOOD)},
-    "bad": {"cluster_node_ip": "2001:db8::13", **registers(GOOD, BAD)},
+    "good": {"cluster_node_ip": "192.0.2.11", "cluster_cni": "calico", "__verify_policy": {"checks": [DENIED]}, **registers(GOOD)},
+    "other_mode": {"cluster_node_ip": "192.0.2.12", "cluster_proxy_mode": "nftables", "cluster_cni": "flannel", **registers(GOOD, dns={})},
+    "bad": {"cluster_node_ip": "2001:db8::13", **registers(GOOD, BAD, mtu=1480)},
     "unknown": {"cluster_node_ip": "192.0.2.14", "cluster_ipvs_scheduler": "sh", **registers(UNKNOWN)},
+    "alone": {"cluster_node_ip": "192.0.2.15", "cluster_cni": "cilium", "__verify_policy": {"skipped": True}, **registers(GOOD, pods=1)},
 }
 PLAY = """
 - hosts: kubernetes
@@ -54,7 +59,8 @@ PLAY = """
           ignore_errors: true
     - name: Show
       ansible.builtin.copy:
-        content: "{{ {'service': _verify_api_service, 'balanced': _verify_balanced, 'passed': _verify_passed, 'problems': _verify_problems} | to_nice_json }}"
+        content: "{{ {'service': _verify_api_service, 'balanced': _verify_balanced, 'passed': _verify_passed, 'problems': _verify_problems,
+                       'mtu': _verify_pod_mtu} | to_nice_json }}"
         dest: "{{ out }}/{{ inventory_hostname }}.json"
         mode: "0644"
 """
@@ -81,7 +87,7 @@ def fixture_run(tmp_path_factory):
 
 def test_only_what_passes_passes(run):
     recap = {line.split()[0]: "ignored=1" in line for line in run[0].splitlines() if "unreachable=" in line}
-    assert recap == {"good": False, "other_mode": False, "bad": True, "unknown": True}
+    assert recap == {"good": False, "other_mode": False, "bad": True, "unknown": True, "alone": False}
 
 
 def test_the_message_says_what_was_seen_wanted_and_next(run):
@@ -93,12 +99,27 @@ def test_the_message_says_what_was_seen_wanted_and_next(run):
 
 
 def test_findings_of_the_cluster_are_told_once(run):
-    assert run[1]["good"]["passed"] == "3 findings, all pass: nodes_ready, kube_proxy_mode, node_to_service."
+    assert run[1]["good"]["passed"] == "4 findings, all pass: nodes_ready, network_policy/w1, kube_proxy_mode, node_to_service."
     assert run[1]["other_mode"]["passed"].startswith("2 findings, all pass: kube_proxy_mode, node_to_service.")
 
 
 def test_what_does_not_apply_is_said(run):
-    assert run[1]["other_mode"]["passed"].endswith("do not apply to cluster_proxy_mode nftables.")
+    assert run[1]["other_mode"]["passed"].endswith(
+        "node_to_service. The IPVS table and arp_ignore do not apply to cluster_proxy_mode nftables. DNS was not asked, as there is no Service"
+        " kube-system/kube-dns. NetworkPolicy was not tried, as flannel has none."
+    )
+    assert run[1]["alone"]["passed"].endswith("node_to_service. NetworkPolicy was not tried, as it takes pods on two nodes.")
+
+
+def test_the_mtu_of_pods_comes_from_the_smallest_interface(run):
+    # calico none, flannel vxlan, bridge is told none, cilium vxlan
+    assert {host: int(values["mtu"]) for host, values in run[1].items()} == {
+        "good": 1480,
+        "other_mode": 1430,
+        "bad": 1500,
+        "unknown": 1500,
+        "alone": 1430,
+    }
 
 
 def test_every_control_plane_is_expected_behind_the_first_service_address(run):
@@ -107,7 +128,7 @@ def test_every_control_plane_is_expected_behind_the_first_service_address(run):
             "address": "10.96.0.1",
             "port": 443,
             "protocol": "TCP",
-            "destinations": ["192.0.2.11:6443", "192.0.2.12:6443", "[2001:db8::13]:6443", "192.0.2.14:6443"],
+            "destinations": ["192.0.2.11:6443", "192.0.2.12:6443", "[2001:db8::13]:6443", "192.0.2.14:6443", "192.0.2.15:6443"],
         }
     ]
 
@@ -118,4 +139,5 @@ def test_the_scheduler_decides_whether_all_must_answer(run):
         "other_mode": True,
         "bad": True,
         "unknown": False,
+        "alone": True,
     }

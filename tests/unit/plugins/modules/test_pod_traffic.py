@@ -105,7 +105,7 @@ def test_no_other_pod():
 
 def service(*answers, balanced=True, wait_seconds=0):
     result = _pod_traffic.to_service(SERVICE, 8080, ["cp1", "w1"], balanced, 1, wait_seconds, scripted(*answers))
-    return _pod_traffic.service_checks(result, SERVICE, 8080, ["cp1", "w1"], balanced), result
+    return _pod_traffic.service_check(result, SERVICE, 8080, ["cp1", "w1"], balanced, 6, "packets are lost."), result
 
 
 def test_every_pod_answers():
@@ -203,17 +203,29 @@ def test_no_route_at_all(answer):
 
 
 def test_a_slow_answer_to_the_node():
-    check = _pod_traffic.node_check([{"node": "w1", "ms": 2.0}, {"node": "w1", "ms": 3004.0}], SERVICE, 8080, 1)
+    slow = _pod_traffic.slow_fix([W1], route(None, "flannel.1"))
+    check = _pod_traffic.node_check([{"node": "w1", "ms": 2.0}, {"node": "w1", "ms": 3004.0}], SERVICE, 8080, 1, slow)
     assert (check["status"], check["observed"]) == ("fail", "2 of 2 answered, the slowest took 3004 ms")
-    assert "tx-checksum-ip-generic" in check["fix"]
-    assert _pod_traffic.node_check([{"node": "w1", "ms": 2.0}], SERVICE, 8080, 1)["status"] == "pass"
-    assert _pod_traffic.node_check([{"node": "w1", "ms": 2.0}, {"error": "x", "ms": 1.0}], SERVICE, 8080, 1)["status"] == "fail"
+    assert "`ethtool -K flannel.1 tx-checksum-ip-generic off`" in check["fix"]
+    assert _pod_traffic.node_check([{"node": "w1", "ms": 2.0}], SERVICE, 8080, 1, slow)["status"] == "pass"
+    assert _pod_traffic.node_check([{"node": "w1", "ms": 2.0}, {"error": "x", "ms": 1.0}], SERVICE, 8080, 1, slow)["status"] == "fail"
+
+
+def test_a_slow_answer_to_the_pod():
+    # 5000 ms are what a scripted error takes
+    result = {"answers": {"cp1": 3, "w1": 3}, "errors": {}, "failed_last": 0, "slowest_ms": 63010.0}
+    slow = _pod_traffic.slow_fix([W1], lambda argv, timeout: (2, "", "unreachable"))
+    check = _pod_traffic.service_check(result, SERVICE, 8080, ["cp1", "w1"], True, 1, slow)
+    assert (check["status"], check["observed"]) == ("fail", "answers by cp1 3x, w1 3x; the slowest took 63010 ms")
+    assert check["fix"].startswith("An answer only after 1, 3 or 63 seconds") and "`ethtool -K DEVICE tx-checksum-ip-generic off`" in check["fix"]
+    assert _pod_traffic.service_check({**result, "slowest_ms": 999.0}, SERVICE, 8080, ["cp1", "w1"], True, 1, slow)["status"] == "pass"
 
 
 def test_a_node_without_a_pod_is_unknown():
     for result in (
-        _pod_traffic.listen(PODS, "192.0.2.99", 8080, 60),
-        _pod_traffic.probe(PODS, "192.0.2.99", 8080, SERVICE, True, 1, 1, 0, None),
+        _pod_traffic.listen(PODS, "192.0.2.99", 8080, 60, run_command),
+        _pod_traffic.probe(PODS, "192.0.2.99", _pod_traffic.Probe(8080, SERVICE), None),
+        _pod_traffic.policy(PODS, "192.0.2.99", 8080, "kubernetes-verify", 1, 1, None),
     ):
         assert [(c["id"], c["status"]) for c in result["checks"]] == [("probe_pod", "unknown")]
 
@@ -288,7 +300,8 @@ def probe(path, pods=None, address="192.0.2.11", wait_seconds=0, timeout=1.0):
     """_pod_traffic.probe on the node."""
 
     def inside():
-        return _pod_traffic.probe(pods or PODS, address, 8080, SERVICE, True, 1.0, timeout, wait_seconds, run_command)
+        want = _pod_traffic.Probe(8080, SERVICE, timeout=timeout, wait_seconds=wait_seconds, transfer_seconds=2)
+        return _pod_traffic.probe(pods or PODS, address, want, run_command)
 
     return _pod_traffic.run_inside(path, inside, 60)
 
@@ -304,22 +317,26 @@ def alive(pid):
 def test_traffic_between_namespaces(pods_in_namespaces, tmp_path, monkeypatch):
     path, names, sleepers = pods_in_namespaces
     monkeypatch.setattr(_pod_traffic, "pid_file_of", lambda pod, folder="": str(tmp_path / pod["uid"]))
-    # nobody listens
-    assert statuses(probe(path)) == {"pod_to_pod/w1": "fail", "pod_to_service": "fail", "node_to_service": "fail"}
-    first = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 60)
-    second = _pod_traffic.listen(PODS, "192.0.2.21", 8080, 60)
+    # nobody listens: what is large is not even tried, and that is no pass
+    small = {"pod_to_service": "fail", "node_to_service": "fail"}
+    large = {"pod_to_pod_payload/w1": "unknown", "pod_to_service_payload": "unknown", "node_to_service_payload": "unknown"}
+    assert statuses(probe(path)) == {"pod_to_pod/w1": "fail", **small, **large}
+    first = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 60, run_command)
+    second = _pod_traffic.listen(PODS, "192.0.2.21", 8080, 60, run_command)
     assert (first["checks"], second["checks"]) == ([], [])
     for address, other in (("192.0.2.11", "w1"), ("192.0.2.21", "cp1")):
         result = probe(path, address=address)
-        assert statuses(result) == {f"pod_to_pod/{other}": "pass", "pod_to_service": "pass", "node_to_service": "pass"}
+        assert set(statuses(result)) == {f"pod_to_pod/{other}", f"pod_to_pod_payload/{other}", *small, *list(large)[1:]}
+        assert set(statuses(result).values()) == {"pass"}, result
         assert set(result["measured"]["service_answers"]) == {"cp1", "w1"}
     # the same call again replaces the listener and not more
-    again = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 60)
+    again = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 60, run_command)
     assert (again["checks"], alive(first["pid"]), alive(again["pid"])) == ([], False, True)
     # w1's address is not reached any more; a route elsewhere leads astray
     ip("-n", names["node"], "addr", "del", "10.244.1.1/24", "dev", "vethb")
     result = probe(path)
-    assert statuses(result) == {"pod_to_pod/w1": "fail", "pod_to_service": "fail", "node_to_service": "fail"}
+    # the ClusterIP still has the pod of this node
+    assert statuses(result) == {"pod_to_pod/w1": "fail", **small, **large, "pod_to_service_payload": "pass", "node_to_service_payload": "pass"}
     seen = {c["id"]: c["observed"] for c in result["checks"]}
     assert "never by w1" in seen["pod_to_service"]
     assert "this node has no route to it" in seen["pod_to_pod/w1"]
@@ -336,7 +353,7 @@ def test_traffic_between_namespaces(pods_in_namespaces, tmp_path, monkeypatch):
 
 def test_a_listener_ends_by_itself(pods_in_namespaces, tmp_path, monkeypatch):
     monkeypatch.setattr(_pod_traffic, "pid_file_of", lambda pod, folder="": str(tmp_path / pod["uid"]))
-    pid = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 1)["pid"]
+    pid = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 1, run_command)["pid"]
     end = time.monotonic() + 10
     while alive(pid) and time.monotonic() < end:
         time.sleep(0.1)
@@ -347,9 +364,9 @@ def test_a_listener_ends_by_itself(pods_in_namespaces, tmp_path, monkeypatch):
 def test_a_port_that_is_taken(pods_in_namespaces, tmp_path, monkeypatch):
     path, names, dummy = pods_in_namespaces
     monkeypatch.setattr(_pod_traffic, "pid_file_of", lambda pod, folder="": str(tmp_path / pod["uid"]))
-    _pod_traffic.listen(PODS, "192.0.2.11", 8080, 30)
+    _pod_traffic.listen(PODS, "192.0.2.11", 8080, 30, run_command)
     (tmp_path / UID_A).rename(tmp_path / "aside")
-    result = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 30)
+    result = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 30, run_command)
     assert [(c["id"], c["status"]) for c in result["checks"]] == [("listener", "fail")]
     assert "in use" in result["checks"][0]["observed"].lower()
     assert _pod_traffic.stop_listener(str(tmp_path / "aside")) is True
@@ -395,6 +412,19 @@ def test_the_module_reports_and_does_not_fail(capsys, params):
         code, result = run(capsys, **params)
         assert (code, result["changed"], result["checks"][0]["status"]) == (0, False, "unknown")
     assert run(capsys, True, **params)[1]["skipped"] is True
+
+
+@pytest.mark.parametrize(
+    "params, words",
+    [
+        ({"action": "probe", "service_address": SERVICE, "transfer_bytes": 1000}, "transfer_bytes is 1000, but must be 65536 to 16777216"),
+        ({"action": "probe", "service_address": SERVICE, "pod_mtu": 100}, "pod_mtu is 100, but must be 0 or 576 to 65535"),
+        ({"action": "policy", "kubeconfig": "/nonexistent/admin.conf"}, "/nonexistent/admin.conf cannot be used"),
+    ],
+)
+def test_what_would_prove_nothing_is_refused(capsys, params, words):
+    code, result = run(capsys, **params)
+    assert (code, words in result["msg"]) == (1, True)
 
 
 def test_an_address_that_is_none_is_named(capsys):

@@ -16,6 +16,7 @@ from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api imp
 from ansible_collections.baremetal.kubernetes.plugins.modules import probe_pods
 
 NS = "/api/v1/namespaces/kubernetes-verify"
+POLICY = "/apis/networking.k8s.io/v1/namespaces/kubernetes-verify/networkpolicies/verify"
 OURS = {"app.kubernetes.io/managed-by": "baremetal.kubernetes"}
 
 
@@ -58,7 +59,9 @@ class Cluster:
         self.nodes, self.pod_lists = nodes or NODES, list(pods or [PODS])
         self.namespace, self.events = namespace, list(events)
         self.applied, self.deleted, self.failures, self.now = [], [], 0, 0.0
-        self.terminating = 0
+        # the DNS Service, and what its Endpoints are each time they are asked for
+        self.dns, self.endpoints = None, [None]
+        self.terminating = self.policies_deleted = 0
 
     def get(self, path):
         if self.failures:
@@ -73,11 +76,20 @@ class Cluster:
             return self.namespace
         if path.startswith(f"{NS}/pods"):
             return {"items": self.pod_lists.pop(0) if len(self.pod_lists) > 1 else self.pod_lists[0]}
+        if path == "/api/v1/namespaces/kube-system/services/kube-dns":
+            return self.dns
+        if path == "/api/v1/namespaces/kube-system/endpoints/kube-dns":
+            return self.endpoints.pop(0) if len(self.endpoints) > 1 else self.endpoints[0]
+        if path == "/api/v1/namespaces/default/services/kubernetes":
+            return {"spec": {"clusterIP": "10.96.0.1"}}
         if path == f"{NS}/events":
             return {"items": self.events}
         raise AssertionError(path)
 
     def request(self, method, path, body=None, content_type=""):
+        if method == "DELETE" and path == POLICY:
+            self.policies_deleted += 1
+            return 404, {}
         if method == "DELETE":
             self.deleted.append(path)
             return 200, {}
@@ -112,6 +124,9 @@ def test_everything_is_made_and_found():
         {"node": "w1", "node_addresses": ["192.0.2.21"], "name": "verify-b", "uid": "uid-verify-b", "address": "10.244.1.2"},
     ]
     assert result["service"] == {"address": "10.105.3.7", "port": 8080}
+    assert result["dns"] == {}
+    # one that a killed run has left would stop the traffic of this run
+    assert cluster.policies_deleted == 1
     assert [path for path, dummy in cluster.applied] == [
         NS,
         "/apis/apps/v1/namespaces/kubernetes-verify/daemonsets/verify",
@@ -171,6 +186,37 @@ def test_a_node_that_is_not_ready_is_a_finding_and_its_pod_is_not_waited_for():
     result = ready(cluster)
     assert statuses(result) == {"nodes_ready": "fail", "pods_running": "fail"}
     assert "w1: not Ready: KubeletNotReady: PLEG is not healthy" in result["checks"][0]["observed"]
+    assert cluster.now == 60
+
+
+def endpoints(*ready, waiting=()):
+    """As the API has them: three ports, of which DNS by UDP is wanted."""
+    ports = [{"name": name, "port": port, "protocol": kind} for name, port, kind in (("metrics", 9153, "TCP"), ("tcp", 53, "TCP"), ("dns", 53, "UDP"))]
+    return {"subsets": [{"addresses": [{"ip": ip} for ip in ready], "notReadyAddresses": [{"ip": ip} for ip in waiting], "ports": ports}]}
+
+
+def test_dns_is_waited_for():
+    cluster = Cluster()
+    cluster.dns = {"spec": {"clusterIP": "10.96.0.10"}}
+    cluster.endpoints = [None, endpoints(waiting=["10.244.0.3"]), endpoints("10.244.1.9", "10.244.0.3")]
+    result = ready(cluster)
+    assert (statuses(result)["dns_ready"], result["waited"]) == ("pass", 10)
+    assert result["dns"] == {
+        "address": "10.96.0.10",
+        "endpoints": [{"address": "10.244.0.3", "port": 53}, {"address": "10.244.1.9", "port": 53}],
+        "api_addresses": ["10.96.0.1"],
+    }
+
+
+@pytest.mark.parametrize(
+    "found, observed",
+    [(None, "none at all"), ({"subsets": []}, "none at all"), (endpoints(waiting=["10.244.0.3", "10.244.1.9"]), "none ready, 2 not ready")],
+)
+def test_dns_that_never_comes(found, observed):
+    cluster = Cluster()
+    cluster.dns, cluster.endpoints = {"spec": {"clusterIP": "10.96.0.10"}}, [found]
+    result = ready(cluster)
+    assert (statuses(result)["dns_ready"], result["checks"][2]["observed"], result["dns"]["endpoints"]) == ("fail", observed, [])
     assert cluster.now == 60
 
 
