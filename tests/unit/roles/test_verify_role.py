@@ -30,9 +30,9 @@ DENIED = {**GOOD, "id": "network_policy/w1"}
 DNS = {"address": "10.96.0.10", "endpoints": [{"address": "10.244.0.3", "port": 53}], "api_addresses": ["10.96.0.1"]}
 
 
-def registers(*traffic, dns=DNS, pods=2, mtu=1500):
+def registers(*traffic, dns=None, pods=2, mtu=1500):
     return {
-        "__verify_cluster": {"checks": [{**GOOD, "id": "nodes_ready"}], "dns": dns, "pods": [{}] * pods},
+        "__verify_cluster": {"checks": [{**GOOD, "id": "nodes_ready"}], "dns": DNS if dns is None else dns, "pods": [{}] * pods},
         "__verify_proxy": {"checks": [{**GOOD, "id": "kube_proxy_mode"}]},
         "__verify_listener": {"checks": [], "interface": {"name": "eth0", "mtu": mtu, "reason": ""}},
         "__verify_traffic": {"checks": list(traffic)},
