@@ -342,7 +342,13 @@ class NodeConfig:
             missing.append(parent)
             parent = os.path.dirname(parent)
         for directory in reversed(missing):
-            os.mkdir(directory)
+            try:
+                os.mkdir(directory)
+            except FileExistsError:
+                # Several hosts write below the same folder of the machine that runs Ansible, at the same moment.
+                if not os.path.isdir(directory):
+                    raise
+                continue
             # Not left to the umask, which on hardened machines locks services out.
             os.chmod(directory, 0o755)
             if self.host.relabel is not None:

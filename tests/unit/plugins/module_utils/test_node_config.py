@@ -181,6 +181,19 @@ def test_file_check_create_check_again(machine, tmp_path):
     assert machine.calls == []
 
 
+def test_a_parent_that_somebody_else_makes_at_the_same_moment(machine, tmp_path, monkeypatch):
+    really = os.mkdir
+
+    def late(path, *arguments):
+        really(path, *arguments)
+        raise FileExistsError(17, "File exists", path)
+
+    monkeypatch.setattr(os, "mkdir", late)
+    path = tmp_path / "shared" / "host" / "file"
+    assert machine.apply(files=[{"path": str(path), "content": "text"}])["changed"]
+    assert path.read_text() == "text"
+
+
 def test_parents_do_not_depend_on_the_umask(machine, tmp_path):
     old = os.umask(0o077)
     try:
