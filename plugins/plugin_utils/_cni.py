@@ -19,7 +19,6 @@ ENCAPSULATIONS: t.Dict[str, t.Tuple[str, ...]] = {
 CNIS = tuple(ENCAPSULATIONS)
 # With which of them pods on different nodes can be encrypted.
 WITH_WIREGUARD = ("flannel", "calico", "cilium")
-WITH_NETWORK_POLICY = ("calico", "cilium")
 ENCRYPTIONS = ("", "wireguard")
 
 # Bytes that a layer adds, over IPv4 and over IPv6.
