@@ -17,6 +17,7 @@ Runner = Callable[[List[str], Optional[float]], Tuple[int, str, str]]
 
 # As coreutils timeout and the shell have it, so that a reader knows the numbers.
 TIMED_OUT = 124
+NOT_RUNNABLE = 126
 NOT_FOUND = 127
 
 # A login over SSH may leave sbin out of PATH, also for root.
@@ -29,7 +30,7 @@ def which(name: str) -> Optional[str]:
 
 
 def run_command(argv: List[str], timeout: Optional[float] = None) -> Tuple[int, str, str]:
-    """Run argv; a missing command and a timeout become return codes with a message on standard error."""
+    """Run argv; a command that is missing or cannot run, and a timeout, become return codes with a message on standard error."""
     environment = dict(os.environ, LC_ALL="C", LANGUAGE="C", PATH=SEARCH_PATH, SYSTEMD_PAGER="", SYSTEMD_COLORS="0")
     try:
         done = subprocess.run(
@@ -43,6 +44,8 @@ def run_command(argv: List[str], timeout: Optional[float] = None) -> Tuple[int, 
         )
     except FileNotFoundError:
         return NOT_FOUND, "", f"{argv[0]}: command not found"
+    except OSError as error:  # a folder, not executable, for another architecture
+        return NOT_RUNNABLE, "", f"{argv[0]}: cannot be run: {error.strerror or error}"
     except subprocess.TimeoutExpired as error:
         out = (error.stdout or b"").decode("utf-8", "replace")
         return TIMED_OUT, out, f"{' '.join(argv)}: no end after {timeout:g} seconds"

@@ -22,6 +22,8 @@ from typing import Any, Dict, Optional, Tuple
 from urllib.parse import urlsplit
 
 ADMIN_CONF = "/etc/kubernetes/admin.conf"
+# For argument specs; documentation fragment kubeconfig describes it.
+KUBECONFIG: Dict[str, Any] = {"kubeconfig": {"type": "path", "default": ADMIN_CONF}}
 # A list whose items have their metadata only: what a Secret holds never leaves the API server.
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 

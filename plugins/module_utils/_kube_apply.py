@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import re
 import time
 from functools import partial
 from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set, Tuple
@@ -26,8 +27,16 @@ except ImportError:
 Object = Dict[str, Any]
 
 APPLY = "application/apply-patch+yaml"
-# Answers that may be others a moment later: too many requests, a webhook or an aggregated API that is not up yet.
-PASSING = (429, 500, 502, 503, 504)
+# Answers that may be others a moment later: a conflict with a write in between, too many requests, an aggregated API that is not up yet.
+PASSING = (409, 429, 500, 502, 503, 504)
+# What the API server says of a webhook: that it refused the object, that it could not be asked, and that nobody was there to be asked. The
+# certificate of a new one is signed by somebody unknown until its authority is written into the webhook's configuration.
+_DENIED = re.compile(r"admission webhook \S+ denied the request")
+_WEBHOOK = re.compile(r"failed calling webhook|conversion webhook for .* failed")
+_UNREACHABLE = re.compile(
+    r"connection refused|connection reset|no endpoints available|service \S+ not found|no such host|no route to host|is unreachable"
+    r"|i/o timeout|handshake timeout|deadline exceeded|\bEOF\b|currently unable to handle|signed by unknown authority"
+)
 # Written by the API server or by controllers, never by the one who applies.
 BOOKKEEPING = ("managedFields", "resourceVersion", "generation", "creationTimestamp", "uid", "selfLink")
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -45,6 +54,21 @@ class NotYet(Exception):
 
 class NotThere(NotYet):
     """A kind or namespace that does not exist, which in check mode an earlier task would have made."""
+
+
+def refusal(status: int, said: str, advice: str = "") -> Exception:
+    """What to raise for an answer that is none of those wanted: NotYet for one that may be another a moment later."""
+    if _DENIED.search(said):
+        return KubeApplyError(said + advice)
+    if _WEBHOOK.search(said):
+        said += " Do the pods of the webhook's Service run? `kubectl get pods,services,endpoints --all-namespaces`."
+        return NotYet(said) if _UNREACHABLE.search(said) else KubeApplyError(said)
+    if "failed to create typed patch object" in said:
+        # 500 is also how a field of a wrong type is refused; one that is not declared may come with a newer CRD
+        passes = "not declared in schema" in said
+    else:
+        passes = status in PASSING or (status == 403 and "being terminated" in said)
+    return NotYet(said) if passes else KubeApplyError(said + advice)
 
 
 class Resource(NamedTuple):
@@ -202,18 +226,38 @@ def condition_problem(item: Optional[Object], kind: str, where: str, condition: 
     """Why a condition is not as wanted, "" when it is."""
     if item is None:
         return f"{kind} {where} does not exist"
-    generation = metadata(item).get("generation")
-    for found in (item.get("status") or {}).get("conditions") or []:
+    status = item.get("status") or {}
+    for found in status.get("conditions") or []:
         if found.get("type") != condition:
             continue
-        seen = found.get("observedGeneration")
-        if isinstance(seen, int) and isinstance(generation, int) and seen < generation:
-            return f"{kind} {where}: {condition} is that of an older generation ({seen} of {generation})"
+        old = older(item, found if "observedGeneration" in found else status)
+        if old:
+            return f"{kind} {where}: {condition} is that of {old}"
         if found.get("status") == wanted:
             return ""
         why = ": ".join(str(found[key]) for key in ("reason", "message") if found.get(key))
         return f"{kind} {where}: {condition} is {found.get('status')}" + (f" ({why})" if why else "")
     return f"{kind} {where} has no condition {condition}"
+
+
+def field_problem(item: Optional[Object], kind: str, where: str, field: str) -> str:
+    """Why a field, such as status.loadBalancer.ingress, is not filled; "" when it is."""
+    if item is None:
+        return f"{kind} {where} does not exist"
+    found: Any = item
+    for key in field.split("."):
+        found = found.get(key) if isinstance(found, dict) else None
+    if found in (None, "", [], {}):
+        return f"{kind} {where} has no {field}"
+    old = older(item, item.get("status") or {})
+    return f"{kind} {where}: {field} is that of {old}" if old else ""
+
+
+def older(item: Object, told: Dict[str, Any]) -> str:
+    """What a status is about when its writer has not seen the newest specification, "" when it has or does not say."""
+    seen, generation = told.get("observedGeneration"), metadata(item).get("generation")
+    behind = isinstance(seen, int) and isinstance(generation, int) and seen < generation
+    return f"an older generation ({seen} of {generation})" if behind else ""
 
 
 def age(item: Object, now: float) -> float:
@@ -249,6 +293,8 @@ class Applier:
         self._query = "?" + urlencode(query)
         self.done: List[Dict[str, str]] = []
         self.diff: List[Dict[str, str]] = []
+        # what was not yet so, each once
+        self.waited_for: List[str] = []
 
     @property
     def changed(self) -> bool:
@@ -267,6 +313,8 @@ class Applier:
                     if isinstance(error, NotThere) and self.dry_run:
                         raise
                     raise KubeApplyError(f"{error} That is so after {self.waited:.0f} seconds.") from error
+                if str(error) not in self.waited_for:
+                    self.waited_for.append(str(error))
             self._sleep(self.poll_seconds)
 
     def resource(self, api_version: str, kind: str) -> Resource:
@@ -289,10 +337,8 @@ class Applier:
 
     def _read(self, path: str) -> Optional[Object]:
         status, answer = self.api.request("GET", path)
-        if status in PASSING:
-            raise NotYet(f"{self.api.server} answered GET {path} with {status}: {reason(answer)}.")
         if status not in (200, 404):
-            raise KubeApplyError(f"{self.api.server} refused GET {path} with {status}: {reason(answer)}.")
+            raise refusal(status, f"{self.api.server} answered GET {path} with {status}: {reason(answer)}.")
         return answer if status == 200 else None
 
     def _apply_now(self, item: Object) -> Tuple[Optional[Object], Object]:
@@ -305,6 +351,12 @@ class Applier:
         before = self._read(path)
         if before and metadata(before).get("deletionTimestamp"):
             raise NotYet(f"{title(item)} is still being removed; see `kubectl get -o yaml` of it for the finalizers that hold it.")
+        uid = metadata(item).get("uid")
+        if uid and (before is None or metadata(before).get("uid") != uid):
+            raise KubeApplyError(
+                f"{title(item)} with the uid {uid} does not exist (any more), and an object given with its uid is changed, never made."
+                " Read it again, or leave the uid out."
+            )
         status, answer = self.api.request("PATCH", path + self._query, item, APPLY)
         if status in (200, 201):
             return before, answer
@@ -313,11 +365,7 @@ class Applier:
             raise NotThere(f"{said} Does its namespace exist?")
         if status == 409 and conflict(item, answer):
             raise KubeApplyError(conflict(item, answer))
-        # 500 is also how a field of a wrong type is refused; one that is not declared may come with a newer CRD
-        is_wrong = "failed to create typed patch object" in said and "not declared in schema" not in said
-        if (status in PASSING + (409,) and not is_wrong) or (status == 403 and "being terminated" in reason(answer)):
-            raise NotYet(said)
-        raise KubeApplyError(f"{said} Correct the object; what its kind allows says `kubectl explain {resource.plural}`.")
+        raise refusal(status, said, f" Correct the object; what its kind allows says `kubectl explain {resource.plural}`.")
 
     def apply(self, item: Object) -> None:
         """Apply one object and note what that changed."""
@@ -350,6 +398,8 @@ class Applier:
         kept = {identity(item) for item in keep}
         for name in kinds:
             api_version, dummy, kind = name.rpartition("/")
+            if not api_version:
+                raise KubeApplyError(f"{name!r} in prune_kinds has no version; write it as apiVersion/kind, such as v1/Secret.")
             try:
                 resource = self._found(api_version, kind)
             except NotThere:
@@ -379,10 +429,8 @@ class Applier:
     def _labelled(self, resource: Resource, label: str, namespace: str) -> List[Object]:
         path = f"{resource.path(namespace)}?{urlencode({'labelSelector': label})}"
         status, answer = self.api.request("GET", path, accept=METADATA_LIST)
-        if status in PASSING:
-            raise NotYet(f"{self.api.server} answered GET {path} with {status}: {reason(answer)}.")
         if status != 200:
-            raise KubeApplyError(f"{self.api.server} refused GET {path} with {status}: {reason(answer)}.")
+            raise refusal(status, f"{self.api.server} answered GET {path} with {status}: {reason(answer)}.")
         return answer.get("items") or []
 
     def _delete_now(self, resource: Resource, item: Object) -> None:
@@ -390,28 +438,32 @@ class Applier:
         # the uid: what has been made anew under the same name since is somebody's wish
         body = {"propagationPolicy": "Background", "preconditions": {"uid": where["uid"]}}
         status, answer = self.api.request("DELETE", resource.path(where.get("namespace") or "", where["name"]), body)
-        if status in PASSING:
-            raise NotYet(f"{title(item)} could not be removed, {status}: {reason(answer)}.")
+        if status == 409:
+            said = f"{title(item)} was made anew while it was to be removed, and was left alone: {reason(answer)}."
+            raise KubeApplyError(f"{said} Run it again.")
         if status not in (200, 202, 404):
-            raise KubeApplyError(f"{title(item)} could not be removed, {status}: {reason(answer)}.")
+            raise refusal(status, f"{title(item)} could not be removed, {status}: {reason(answer)}.")
 
     def wait_for(self, conditions: Sequence[Dict[str, Any]]) -> None:
-        """Wait until every condition is as wanted."""
+        """Wait until every condition is as wanted, and every field filled."""
 
         def problem(wanted: Dict[str, Any]) -> str:
-            where = "/".join(part for part in (wanted.get("namespace"), wanted["name"]) if part)
+            kind, where = wanted["kind"], "/".join(part for part in (wanted.get("namespace"), wanted["name"]) if part)
             try:
-                found = self._read(self.resource(wanted["api_version"], wanted["kind"]).path(wanted.get("namespace") or "", wanted["name"]))
+                found = self._read(self.resource(wanted["api_version"], kind).path(wanted.get("namespace") or "", wanted["name"]))
             except NotThere:
-                return f"{wanted['kind']} {where}: kind {wanted['kind']} of {wanted['api_version']} is not served"
-            return condition_problem(found, wanted["kind"], where, wanted["condition"], wanted["status"])
+                return f"{kind} {where}: kind {kind} of {wanted['api_version']} is not served"
+            if wanted.get("field"):
+                return field_problem(found, kind, where, wanted["field"])
+            text = condition_problem(found, kind, where, wanted["condition"], wanted["status"])
+            return f"{text}, wanted is {wanted['condition']} {wanted['status']}" if text else ""
 
         def attempt() -> None:
             problems = [(text, wanted) for text, wanted in ((problem(wanted), wanted) for wanted in conditions) if text]
             if problems:
-                text = "; ".join(f"{text}, wanted is {wanted['condition']} {wanted['status']}" for text, wanted in problems)
                 first = problems[0][1]
                 inside = f" -n {first['namespace']}" if first.get("namespace") else ""
-                raise NotYet(f"{text}. Look at `kubectl{inside} describe {first['kind'].lower()} {first['name']}`.")
+                said = "; ".join(text for text, dummy in problems)
+                raise NotYet(f"{said}. Look at `kubectl{inside} describe {first['kind'].lower()} {first['name']}`.")
 
         self._patiently(attempt)

@@ -23,7 +23,6 @@ _NEXT = {
     "ready": "Look at `kubectl describe node NAME` and at `journalctl -u kubelet` on the node.",
 }
 
-
 DAEMON_SETS_PATH = "/apis/apps/v1/daemonsets"
 # The DaemonSets of pod networks, whoever installed them.
 _DAEMON_SETS = {
@@ -76,17 +75,25 @@ def summary(node: Dict[str, Any]) -> Dict[str, Any]:
     }
 
 
-def refuse_another(get: Callable[[str], Any], pod_network: str) -> None:
-    """KubeNodesError where the cluster has the DaemonSet of another pod network than this one; KubeApiError."""
+def another(get: Callable[[str], Any], pod_network: str) -> str:
+    """What there is to say where the cluster has the DaemonSet of another pod network than this one, else ""; KubeApiError."""
     for item in (get(DAEMON_SETS_PATH) or {}).get("items") or []:
         metadata = item.get("metadata") or {}
         found = _DAEMON_SETS.get(str(metadata.get("name")))
         if found and found != pod_network:
-            raise KubeNodesError(
+            return (
                 f"The cluster has the pod network {found} (DaemonSet {metadata.get('namespace')}/{metadata.get('name')}), but cluster_cni is "
                 f"{pod_network!r}; two at once take each other's addresses and rules, and pods that run keep what they have. "
                 f"Set cluster_cni to {found}, or change it as docs/choosing-a-cni.md says."
             )
+    return ""
+
+
+def refuse_another(get: Callable[[str], Any], pod_network: str) -> None:
+    """KubeNodesError where there is another one; KubeApiError."""
+    sentence = another(get, pod_network)
+    if sentence:
+        raise KubeNodesError(sentence)
 
 
 def find(nodes: Sequence[Dict[str, Any]], address: str) -> Optional[Dict[str, Any]]:

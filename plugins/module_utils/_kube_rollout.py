@@ -35,6 +35,12 @@ _MATTERS = re.compile(
 _HARMLESS = re.compile(r"^I\d{4} |level=\"?(info|debug|trace)|\"level\": ?\"(info|debug|trace)\"", re.IGNORECASE)
 
 
+# What the kubelet says of its own waiting, not of the cause that it told a moment before.
+_WAITING = re.compile(r"Error: (ErrImagePull|ImagePullBackOff)|Back-off ")
+# What the runtime answers when a log went with its container.
+_NO_LOG = "unable to retrieve container logs"
+
+
 class Workload(NamedTuple):
     """One thing that has to be rolled out."""
 
@@ -154,19 +160,27 @@ def obstacle(container: Object) -> str:
     name = waiting.get("reason") or ""
     if name in ("", "PodInitializing", "CrashLoopBackOff"):
         return ""
-    message = " ".join(str(waiting.get("message") or "").split())[:LINE_LENGTH]
+    message = shortened(str(waiting.get("message") or ""))
     return f"{name}: {message}" if message else name
 
 
 def warning(events: Sequence[Object], is_meant: Callable[[Object], bool]) -> str:
-    """The newest warning about what is meant."""
+    """The newest warning about what is meant, with its cause rather than with the kubelet's word for its own waiting."""
     found = [e for e in events if e.get("type") == "Warning" and is_meant(e.get("involvedObject") or {}) and e.get("message")]
     if not found:
         return ""
+    telling = [e for e in found if not _WAITING.match(str(e["message"]))]
     last = max(
-        found, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or (e.get("metadata") or {}).get("creationTimestamp") or "")
+        telling or found,
+        key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or (e.get("metadata") or {}).get("creationTimestamp") or ""),
     )
-    return f"{last.get('reason') or 'Warning'}: {' '.join(str(last['message']).split())[:LINE_LENGTH]}"
+    return f"{last.get('reason') or 'Warning'}: {shortened(str(last['message']))}"
+
+
+def shortened(text: str) -> str:
+    """One line; of a long one beginning and end, which has the cause in an error of Go."""
+    line = " ".join(text.split())
+    return line if len(line) <= LINE_LENGTH else f"{line[:LINE_LENGTH // 3]} ... {line[-(LINE_LENGTH * 2 // 3):]}"
 
 
 def essence(log: str, lines: int) -> List[str]:
@@ -313,6 +327,8 @@ class Rollout:
             status, answer = self.api.request("GET", path)
         except KubeApiError as error:
             return [f"cannot be read: {error}"]
+        if status == 200 and _NO_LOG in str(answer):
+            return []
         if status == 200:
             # a log of one JSON line arrives parsed
             return essence(answer if isinstance(answer, str) else json.dumps(answer), self.log_lines)

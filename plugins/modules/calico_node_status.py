@@ -186,6 +186,7 @@ import socket
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _calico_ask
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._bgp_peers import Wanted
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KUBECONFIG
 
 
 def main() -> None:
@@ -196,7 +197,7 @@ def main() -> None:
             "bird_socket": {"type": "path", "default": _calico_ask.SOCKETS[4]},
             "bird6_socket": {"type": "path", "default": _calico_ask.SOCKETS[6]},
             "calicoctl": {"type": "str", "default": "calicoctl"},
-            "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
+            **KUBECONFIG,
             "node_name": {"type": "str"},
             "listen_port": {"type": "int", "default": 179},
             "stable_seconds": {"type": "float", "default": 10},

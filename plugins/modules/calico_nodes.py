@@ -15,9 +15,10 @@ description:
   - Asks the API server with the certificate of a kubeconfig on this host, without C(kubectl), C(calicoctl) and without a Python library.
   - Calico may take an address of another interface than that of the node IP, and a node without WireGuard gets its traffic in plain text.
     Neither is an error to Calico. Here both are.
-  - Tells too whether the node-to-node mesh is on and what Calico's operator complains about.
+  - Tells too whether the node-to-node mesh is on, what Calico's operator complains about and, of O(workloads), whether all run.
 extends_documentation_fragment:
   - baremetal.kubernetes.attributes
+  - baremetal.kubernetes.kubeconfig
 attributes:
   check_mode:
     support: full
@@ -31,10 +32,6 @@ attributes:
   idempotent:
     support: full
 options:
-  kubeconfig:
-    description: A kubeconfig with certificates, as kubeadm writes it.
-    type: path
-    default: /etc/kubernetes/admin.conf
   wait_for:
     description:
       - V(nothing) looks once and does not judge. V(installation) waits until the kind Installation of Calico's operator is served.
@@ -56,6 +53,32 @@ options:
     description: Whether every node must have a WireGuard public key.
     type: bool
     default: false
+  workloads:
+    description:
+      - Look once at these and at the nodes, as M(baremetal.kubernetes.kube_rollout) does. That is nothing to wait for; the result is in
+        RV(rolled_out).
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      kind:
+        description: Kind of the workload.
+        type: str
+        choices: [DaemonSet, Deployment, StatefulSet]
+        required: true
+      namespace:
+        description: Its namespace.
+        type: str
+        required: true
+      name:
+        description: Its name.
+        type: str
+        required: true
+  node_addresses:
+    description: Internal addresses of the nodes that have to be Ready for RV(rolled_out). Without any, every node that exists.
+    type: list
+    elements: str
+    default: []
   wait_seconds:
     description: Seconds until waiting is given up.
     type: int
@@ -155,6 +178,11 @@ checks:
       observed: Calico took the node IP 192.0.2.11
       wanted: the node IP 192.0.2.11 in annotation projectcalico.org/IPv4Address
       fix: ""
+rolled_out:
+  description: Whether all O(workloads) were rolled out, no container of theirs crashed, and the nodes were Ready. V(false) without O(workloads).
+  returned: success
+  type: bool
+  sample: true
 reached:
   description: Whether O(wait_for) came true.
   returned: success
@@ -168,20 +196,37 @@ waited:
 """
 
 import os
+from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _calico_nodes
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import ADMIN_CONF, KubeApi, KubeApiError
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KUBECONFIG, KubeApi, KubeApiError
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_rollout import PLURALS, Rollout, Workload
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import PASS
+
+
+def rolled_out(api: KubeApi, workloads: List[Dict[str, Any]], addresses: List[str]) -> bool:
+    """One look, without the logs of what does not run."""
+    wanted = [Workload(entry["kind"], entry["namespace"], entry["name"]) for entry in workloads]
+    looked = Rollout(api, wanted, log_lines=0).wait(0, nodes_ready=True, addresses=addresses)
+    return all(item["status"] == PASS for item in looked["checks"])
 
 
 def main() -> None:
+    workload = {
+        "kind": {"type": "str", "required": True, "choices": list(PLURALS)},
+        "namespace": {"type": "str", "required": True},
+        "name": {"type": "str", "required": True},
+    }
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "default": ADMIN_CONF},
+            **KUBECONFIG,
             "wait_for": {"type": "str", "choices": list(_calico_nodes.WAIT_FOR), "default": "nothing"},
             "api_group": {"type": "str", "choices": list(_calico_nodes.GROUPS), "default": _calico_nodes.GROUPS[0]},
             "ip_versions": {"type": "list", "elements": "int", "default": [4]},
             "wireguard": {"type": "bool", "default": False},
+            "workloads": {"type": "list", "elements": "dict", "default": [], "options": workload},
+            "node_addresses": {"type": "list", "elements": "str", "default": []},
             "wait_seconds": {"type": "int", "default": 300},
             "poll_seconds": {"type": "int", "default": 5},
         },
@@ -189,7 +234,8 @@ def main() -> None:
     )
     params = module.params
     if module.check_mode and not os.path.exists(params["kubeconfig"]):
-        module.exit_json(changed=False, installation=False, mesh=True, operator=[], nodes=[], checks=[], reached=False, waited=0.0)
+        nothing: Dict[str, Any] = {"operator": [], "nodes": [], "checks": []}
+        module.exit_json(changed=False, installation=False, mesh=True, rolled_out=False, reached=False, waited=0.0, **nothing)
     try:
         api = KubeApi(params["kubeconfig"])
         result = _calico_nodes.wait(
@@ -198,6 +244,7 @@ def main() -> None:
             0 if module.check_mode else params["wait_seconds"],
             params["poll_seconds"],
         )
+        result["rolled_out"] = bool(params["workloads"]) and rolled_out(api, params["workloads"], params["node_addresses"])
     except KubeApiError as error:
         module.fail_json(msg=str(error))
     if not result["reached"] and not module.check_mode:

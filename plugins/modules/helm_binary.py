@@ -92,6 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.urls import open_url
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _helm_binary
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import which
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KUBECONFIG
 
 
 def fetch(url: str) -> IO[bytes]:
@@ -113,7 +114,7 @@ def main() -> None:
             "bundle": {"type": "path"},
             "path": {"type": "path", "default": "/usr/local/bin/helm"},
             "stamp": {"type": "path", "default": "/usr/local/share/kubernetes-helm.json"},
-            "kubeconfig": {"type": "path", "default": "/etc/kubernetes/admin.conf"},
+            **KUBECONFIG,
         },
         supports_check_mode=True,
     )

@@ -16,11 +16,12 @@ description:
   - C(changed) tells whether an object really became different. Bookkeeping of the API server (C(managedFields), C(resourceVersion),
     C(generation), C(status)) does not count.
   - Namespaces and CustomResourceDefinitions are applied first, all others in the order of the list.
-  - What may pass is waited for, no longer than O(wait_seconds) in all. That is a kind that is not served yet because its
-    CustomResourceDefinition was just installed, a namespace or object that is still being removed, a webhook or API server
-    that does not answer.
+  - What may pass is waited for, no longer than O(wait_seconds) in all, and told in RV(waited_for). That is a kind that is not served
+    yet because its CustomResourceDefinition was just installed, a namespace or object that is still being removed, an API server
+    that does not answer, a webhook that cannot be reached. What a webhook denies is an error at once.
 extends_documentation_fragment:
   - baremetal.kubernetes.attributes
+  - baremetal.kubernetes.kubeconfig
 attributes:
   check_mode:
     support: full
@@ -34,14 +35,11 @@ attributes:
   idempotent:
     support: full
 options:
-  kubeconfig:
-    description: A kubeconfig with certificates, as kubeadm writes it.
-    type: path
-    default: /etc/kubernetes/admin.conf
   objects:
     description:
       - Objects to apply, each with C(apiVersion), C(kind) and C(metadata.name). Of namespaced kinds C(metadata.namespace)
         has to be given too.
+      - An object with C(metadata.uid) is changed and never made. That is for what has to exist, such as a Node.
       - From a file on the controller take lookup P(ansible.builtin.file#lookup) and filter P(ansible.builtin.from_yaml_all#filter).
       - A Secret with data is refused here, because Ansible logs this option. O(secrets) is for that.
     type: list
@@ -105,7 +103,10 @@ options:
     type: int
     default: 0
   wait_conditions:
-    description: Conditions (C(status.conditions)) to wait for after everything is applied. The objects need not be among those applied.
+    description:
+      - Conditions (C(status.conditions)), or fields to be filled, to wait for after everything is applied. The objects need not be
+        among those applied.
+      - A status that is about an older generation of its object, as its C(observedGeneration) tells, does not count.
     type: list
     elements: dict
     default: []
@@ -126,9 +127,11 @@ options:
         description: Namespace of the object, when its kind has one.
         type: str
       condition:
-        description: Type of the condition, for example V(Available).
+        description: Type of the condition, for example V(Available). Either this or O(wait_conditions[].field) is required.
         type: str
-        required: true
+      field:
+        description: A field that has to be there and not empty, for example V(status.loadBalancer.ingress) of a Service.
+        type: str
       status:
         description: Wanted status of the condition.
         type: str
@@ -173,6 +176,12 @@ EXAMPLES = r"""
         name: calico
         condition: Available
     wait_seconds: 600
+
+- name: Wait until a certificate is issued and a Service has its address
+  baremetal.kubernetes.kube_apply:
+    wait_conditions:
+      - {api_version: cert-manager.io/v1, kind: Certificate, namespace: shop, name: www, condition: Ready}
+      - {api_version: v1, kind: Service, namespace: ingress, name: nginx, field: status.loadBalancer.ingress}
 """
 
 RETURN = r"""
@@ -202,6 +211,15 @@ waited:
   returned: success
   type: float
   sample: 3.2
+waited_for:
+  description: What was not yet as wanted and was tried again, each once. Empty when nothing was.
+  returned: success
+  type: list
+  elements: str
+  sample:
+    - >-
+      IPAddressPool metallb-system/lan was refused with 500: Internal error occurred: failed calling webhook "ipaddresspool.metallb.io":
+      no endpoints available for service "metallb-webhook-service".
 """
 
 import os
@@ -209,7 +227,7 @@ from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _kube_apply
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import ADMIN_CONF, KubeApi, KubeApiError
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KUBECONFIG, KubeApi, KubeApiError
 
 SECRET = {
     "name": {"type": "str", "required": True},
@@ -223,7 +241,8 @@ CONDITION = {
     "kind": {"type": "str", "required": True},
     "name": {"type": "str", "required": True},
     "namespace": {"type": "str"},
-    "condition": {"type": "str", "required": True},
+    "condition": {"type": "str"},
+    "field": {"type": "str"},
     "status": {"type": "str", "choices": ["True", "False"], "default": "True"},
 }
 
@@ -244,7 +263,7 @@ def wanted(module: AnsibleModule) -> List[Dict[str, Any]]:
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "default": ADMIN_CONF},
+            **KUBECONFIG,
             "objects": {"type": "list", "elements": "dict", "default": []},
             "manifest": {"type": "str"},
             "secrets": {"type": "list", "elements": "dict", "default": [], "options": SECRET, "no_log": False},
@@ -254,7 +273,14 @@ def main() -> None:
             "prune_kinds": {"type": "list", "elements": "str", "default": []},
             "prune_namespace": {"type": "str"},
             "prune_older_than": {"type": "int", "default": 0},
-            "wait_conditions": {"type": "list", "elements": "dict", "default": [], "options": CONDITION},
+            "wait_conditions": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": CONDITION,
+                "required_one_of": [("condition", "field")],
+                "mutually_exclusive": [("condition", "field")],
+            },
             "wait_seconds": {"type": "int", "default": 300},
             "poll_seconds": {"type": "int", "default": 3},
         },
@@ -278,7 +304,7 @@ def main() -> None:
                 }
                 for item in objects
             ]
-            module.exit_json(changed=bool(created), objects=created, waited=0.0)
+            module.exit_json(changed=bool(created), objects=created, waited=0.0, waited_for=[])
         applier = _kube_apply.Applier(
             KubeApi(params["kubeconfig"]),
             params["field_manager"],
@@ -297,7 +323,13 @@ def main() -> None:
             if params["wait_conditions"] and not module.check_mode:
                 applier.wait_for(params["wait_conditions"])
         finally:
-            done = {"changed": applier.changed, "objects": applier.done, "diff": applier.diff, "waited": applier.waited}
+            done = {
+                "changed": applier.changed,
+                "objects": applier.done,
+                "diff": applier.diff,
+                "waited": applier.waited,
+                "waited_for": applier.waited_for,
+            }
     except (KubeApiError, _kube_apply.KubeApplyError) as error:
         module.fail_json(msg=str(error), **done)
     module.exit_json(**done)

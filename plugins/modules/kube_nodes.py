@@ -16,6 +16,7 @@ description:
   - Waits no longer than O(wait_seconds) and then names every node that is not as wanted, with the message of its Ready condition.
 extends_documentation_fragment:
   - baremetal.kubernetes.attributes
+  - baremetal.kubernetes.kubeconfig
 attributes:
   check_mode:
     support: full
@@ -28,10 +29,6 @@ attributes:
   idempotent:
     support: full
 options:
-  kubeconfig:
-    description: A kubeconfig with certificates, as kubeadm writes it.
-    type: path
-    default: /etc/kubernetes/admin.conf
   addresses:
     description: Internal addresses of the nodes to wait for. Without any, every node that exists.
     type: list
@@ -121,13 +118,13 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _kube_nodes
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import ADMIN_CONF, KubeApi, KubeApiError
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KUBECONFIG, KubeApi, KubeApiError
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "default": ADMIN_CONF},
+            **KUBECONFIG,
             "addresses": {"type": "list", "elements": "str", "default": []},
             "wait_for": {"type": "str", "choices": list(_kube_nodes.WAIT_FOR), "default": "registered"},
             "wait_seconds": {"type": "int", "default": 0},

@@ -19,6 +19,7 @@ description:
     end of a crashing container's log that matter, also of its run before.
 extends_documentation_fragment:
   - baremetal.kubernetes.attributes
+  - baremetal.kubernetes.kubeconfig
 attributes:
   check_mode:
     support: full
@@ -33,10 +34,6 @@ attributes:
   idempotent:
     support: full
 options:
-  kubeconfig:
-    description: A kubeconfig with certificates, as kubeadm writes it.
-    type: path
-    default: /etc/kubernetes/admin.conf
   workloads:
     description: What has to be rolled out. It may be empty together with O(nodes_ready) alone.
     type: list
@@ -137,7 +134,7 @@ import os
 from typing import Any, Dict, List
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import ADMIN_CONF, KubeApi, KubeApiError
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KUBECONFIG, KubeApi, KubeApiError
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_rollout import PLURALS, WANTED, Rollout, Workload
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import PASS, UNKNOWN, check
 
@@ -157,7 +154,7 @@ def main() -> None:
     }
     module = AnsibleModule(
         argument_spec={
-            "kubeconfig": {"type": "path", "default": ADMIN_CONF},
+            **KUBECONFIG,
             "workloads": {"type": "list", "elements": "dict", "required": True, "options": workload},
             "nodes_ready": {"type": "bool", "default": False},
             "node_addresses": {"type": "list", "elements": "str", "default": []},

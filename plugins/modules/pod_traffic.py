@@ -206,7 +206,7 @@ measured:
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _pod_traffic
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import run_command
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import ADMIN_CONF, KubeApi, KubeApiError
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KUBECONFIG, KubeApi, KubeApiError
 
 
 def main() -> None:
@@ -237,7 +237,7 @@ def main() -> None:
             "dns": {"type": "dict", "default": {}},
             "dns_domain": {"type": "str", "default": "cluster.local"},
             "encryption": {"type": "str", "choices": ["", "wireguard"], "default": ""},
-            "kubeconfig": {"type": "path", "default": ADMIN_CONF},
+            **KUBECONFIG,
             "namespace": {"type": "str", "default": "kubernetes-verify"},
             "timeout": {"type": "float", "default": 5.0},
             "wait_seconds": {"type": "int", "default": 30},

@@ -19,6 +19,7 @@ description:
   - Touches no namespace that does not carry the collection's own label.
 extends_documentation_fragment:
   - baremetal.kubernetes.attributes
+  - baremetal.kubernetes.kubeconfig
 attributes:
   check_mode:
     support: none
@@ -36,10 +37,6 @@ options:
     type: str
     choices: [present, absent]
     default: present
-  kubeconfig:
-    description: A kubeconfig with certificates, as kubeadm writes it.
-    type: path
-    default: /etc/kubernetes/admin.conf
   namespace:
     description: Namespace of the pods; made and removed with them.
     type: str
@@ -109,7 +106,7 @@ waited:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import ADMIN_CONF, KubeApi, KubeApiError
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KUBECONFIG, KubeApi, KubeApiError
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._probe_pods import ProbePods, ProbePodsError
 
 
@@ -117,7 +114,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},
-            "kubeconfig": {"type": "path", "default": ADMIN_CONF},
+            **KUBECONFIG,
             "namespace": {"type": "str", "default": "kubernetes-verify"},
             "image": {"type": "str"},
             "port": {"type": "int", "default": 8080},

@@ -36,7 +36,7 @@ with place.joinpath("log").open("a") as log:
 if words[0] == "version":
     print('version.BuildInfo{{Version:"v3.21.4", GitCommit:"", GitTreeState:"clean", GoVersion:"go1.24.1"}}')
 elif words[0] == "list":
-    found = state["status"] in ("deployed", "failed")
+    found = state["status"] in ("deployed", "failed") or ("--all" in sys.argv and state["status"] != "none")
     release = {{"name": "net", "chart": "net-1.2.3", "app_version": "1", "status": state["status"]}}
     print(json.dumps([release] if found else []))
 elif words[:2] == ["get", "values"]:
@@ -45,12 +45,31 @@ elif words[:2] == ["show", "chart"]:
     print(json.dumps({{"name": "net", "version": "1.2.3", "appVersion": "1"}}))
 elif words[:2] == ["plugin", "list"]:
     print("NAME\\tVERSION\\tDESCRIPTION")
+elif words[0] == "history":
+    if not state["history"]:
+        sys.exit("Error: release: not found")
+    print(json.dumps([{{"revision": n, "status": s}} for n, s in enumerate(state["history"], 1)]))
+elif words[0] == "rollback":
+    if state["broken"] == "for good":
+        sys.exit("Error: no ConfigMap with the name x found")
+    state.update(status="deployed", history=["superseded" if s == "deployed" else s for s in state["history"]] + ["deployed"])
+    place.joinpath("state.json").write_text(json.dumps(state))
+elif words[0] == "uninstall":
+    state.update(status="none", history=[])
+    place.joinpath("state.json").write_text(json.dumps(state))
 elif words[0] == "upgrade":
     if state["status"].startswith("pending"):
         sys.exit("Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress")
+    if state["status"] == "uninstalling":
+        sys.exit('Error: UPGRADE FAILED: "net" has no deployed releases')
     if state["broken"]:
-        sys.exit("Error: looks like a chart with a mistake")
+        # rendered and half applied, unless it is the chart itself
+        if state["broken"] != "chart":
+            state["history"].append("failed")
+            place.joinpath("state.json").write_text(json.dumps(state))
+        sys.exit("Error: looks like a chart with a mistake.")
     values = [word[3:] for word in sys.argv if word.startswith("-f=")]
+    state["history"] = ["superseded" if s == "deployed" else s for s in state["history"]] + ["deployed"]
     state.update(status="deployed", values=yaml.safe_load(open(values[0])))
     place.joinpath("state.json").write_text(json.dumps(state))
 else:
@@ -62,7 +81,7 @@ PLAY = """
   tasks:
     - ansible.builtin.import_role:
         name: baremetal.kubernetes.helm
-        tasks_from: release
+        tasks_from: "{{ tasks_from | default('release') }}"
       vars:
         helm_release_name: net
         helm_release_chart: net
@@ -103,15 +122,19 @@ class Place:
         (folder / "log").write_text("")
         self.remember()
 
-    def remember(self, status="none", values=None, broken=False):
-        (self.folder / "state.json").write_text(json.dumps({"status": status, "values": values or {}, "broken": broken}))
+    def remember(self, status="none", values=None, broken="", history=()):
+        state = {"status": status, "values": values or {}, "broken": broken, "history": list(history)}
+        (self.folder / "state.json").write_text(json.dumps(state))
 
     @property
     def state(self):
         return json.loads((self.folder / "state.json").read_text())
 
+    def calls(self, word):
+        return [line for line in (self.folder / "log").read_text().splitlines() if word in line.split()]
+
     def upgrades(self):
-        return [line for line in (self.folder / "log").read_text().splitlines() if " upgrade " in line]
+        return self.calls("upgrade")
 
     def leave_behind(self, statuses, seconds):
         """A revision of this status in the cluster, so many seconds old; whoever removes it takes the lock away."""
@@ -126,9 +149,9 @@ class Place:
 
         self.api.answers[("DELETE", f"{SECRETS}/sh.helm.release.v1.net.v2")] = removed
 
-    def run(self, *arguments, kubeconfig=None):
+    def run(self, *arguments, kubeconfig=None, **variables):
         """(return code, output) of the play."""
-        extra = {"_helm_kubeconfig": str(kubeconfig or self.api.kubeconfig), "_helm_stamp": str(self.folder / "helm.json")}
+        extra = {"_helm_kubeconfig": str(kubeconfig or self.api.kubeconfig), "_helm_stamp": str(self.folder / "helm.json"), **variables}
         command = [sys.executable, "-m", "ansible", "playbook", "-i", str(self.folder / "hosts.yml"), str(self.folder / "play.yml")]
         environment = dict(os.environ, ANSIBLE_CONFIG=str(ROOT / "ansible.cfg"), ANSIBLE_FORCE_COLOR="0")
         done = subprocess.run(
@@ -183,26 +206,89 @@ PENDING = "pending-install,pending-upgrade,pending-rollback"
 
 def test_the_lock_of_a_killed_helm_is_removed_once_it_is_old(place):
     place.remember("pending-upgrade")
-    place.leave_behind(PENDING, 200)
-    code, output = place.run()
+    # it is too young for ever
+    place.leave_behind(PENDING, -1000)
+    code, output = place.run(helm_release_timeout=1)
     assert code != 0 and "another operation (install/upgrade/rollback) is in progress" in output, output
-    assert "killed less than 300 seconds ago: run the play again after that time" in output
-    assert not [asked for asked in place.api.asked if asked[0] == "DELETE"]
-    place.leave_behind(PENDING, 301)
+    assert "run the play again when it is done" in output
+    assert not [asked for asked in place.api.asked if asked[0] == "DELETE"] and not place.calls("rollback")
+    # it becomes old while it is waited for
+    place.leave_behind(PENDING, 0)
+    code, output = place.run(helm_release_timeout=4)
+    assert code == 0 and place.state["status"] == "deployed", output
+
+
+def test_what_a_killed_removal_left_is_installed_over(place):
+    place.remember("uninstalling", history=["uninstalling"])
+    place.leave_behind("uninstalling", 1000)
     code, output = place.run()
     assert code == 0 and place.state["status"] == "deployed", output
 
 
+def test_a_killed_removal_is_finished(place):
+    place.remember("uninstalling", history=["uninstalling"])
+    # in check mode, on a machine that has no Helm either
+    code, output = place.run("--check", tasks_from="remove")
+    assert code == 0 and not place.calls("uninstall"), output
+    code, output = place.run(tasks_from="remove")
+    assert code == 0 and place.calls("uninstall") and place.state["status"] == "none", output
+    assert "changed=0" in place.run(tasks_from="remove")[1] and len(place.calls("uninstall")) == 1
+
+
 def test_a_chart_that_fails_says_what_to_do_and_is_not_tried_twice(place):
-    place.remember(broken=True)
+    place.remember(broken="chart")
     code, output = place.run()
     assert code != 0 and len(place.upgrades()) == 1
     assert (
         "Release net (chart net 1.2.3) in namespace net-system is not deployed: Error: looks like a chart with a mistake."
         " The chart comes from" in output
-    )
+    ), output
     assert "`helm -n net-system history net`" in output and "Failure when executing" not in output.split("Say what to do")[-1]
-    assert place.api.asked == []
+    assert place.api.asked == [] and not place.calls("rollback")
+
+
+@pytest.mark.parametrize(
+    ("history", "broken", "revision", "words"),
+    [
+        (["superseded", "failed", "deployed"], "half", "3", "mistake. It was rolled back to revision 3. The chart comes from"),
+        (["deployed", "failed"], "half", "1", "mistake. It was rolled back to revision 1. The chart comes from"),
+        (["deployed"], "for good", "1", "to revision 1 failed too: Error: no ConfigMap with the name x found. The chart"),
+        ([], "half", "", "looks like a chart with a mistake. The chart comes from"),
+    ],
+)
+def test_an_upgrade_that_helm_does_not_finish_is_rolled_back(place, history, broken, revision, words):
+    place.remember("deployed" if history else "none", {"mtu": 1500}, broken, history)
+    code, output = place.run()
+    assert code != 0 and words in output, output
+    assert [line.split(" rollback ")[1] for line in place.calls("rollback")] == ([f"net {revision} --timeout=300s"] if revision else [])
+    assert len(place.upgrades()) == 1
+
+
+AGENT = [{"kind": "DaemonSet", "namespace": "net-system", "name": "agent"}]
+
+
+def test_an_upgrade_whose_pods_do_not_come_is_rolled_back_and_one_that_changed_nothing_is_not(place):
+    place.remember("deployed", {"mtu": 1500}, history=["superseded", "deployed"])
+    code, output = place.run(helm_release_workloads=AGENT, helm_release_timeout=1)
+    assert code != 0 and len(place.upgrades()) == 1, output
+    assert "in namespace net-system does not run: 1 of 1 findings are no pass" in output
+    assert "there is no DaemonSet agent in namespace net-system" in output and "It was rolled back to revision 2." in output
+    assert place.state["history"] == ["superseded"] * 3 + ["deployed"]
+    place.remember("deployed", {"mtu": 1450}, history=["superseded", "deployed"])
+    code, output = place.run(helm_release_workloads=AGENT, helm_release_timeout=1)
+    assert code != 0 and "does not run: 1 of 1" in output and "rolled back" not in output
+    assert len(place.calls("rollback")) == 1
+
+
+def test_helm_is_looked_at_once_for_all_releases_of_a_run(place):
+    task = PLAY.split("  tasks:\n")[1]
+    # one of a role that is left out, and then two
+    skipped = task.replace("      vars:", "      when: false\n      vars:")
+    (place.folder / "play.yml").write_text(PLAY.replace(task, skipped + task + task))
+    code, output = place.run()
+    assert code == 0 and "cp1 : ok=3 changed=2" in output, output
+    assert "cp1 : ok=3 changed=0" in place.run()[1]
+    assert "cp1 : ok=4 changed=0" in place.run("--check")[1]
 
 
 CHARTS = """

@@ -140,6 +140,77 @@ def test_conditions(item, problem):
     assert _kube_apply.condition_problem(item, "Pool", "p", "Ready", "True") == problem
 
 
+@pytest.mark.parametrize(
+    ("seen", "problem"), [(2, "Pool p: Ready is that of an older generation (2 of 3)"), (3, ""), (None, ""), ("2", "")]
+)
+def test_an_observed_generation_of_the_whole_status_counts_too(seen, problem):
+    item = conditions({"type": "Ready", "status": "True"})
+    item["status"]["observedGeneration"] = seen
+    assert _kube_apply.condition_problem(item, "Pool", "p", "Ready", "True") == problem
+    # a condition knows better
+    item["status"]["conditions"][0]["observedGeneration"] = 3
+    assert _kube_apply.condition_problem(item, "Pool", "p", "Ready", "True") == ""
+
+
+INGRESS = {"loadBalancer": {"ingress": [{"ip": "192.0.2.80"}]}}
+
+
+@pytest.mark.parametrize(
+    ("item", "problem"),
+    [
+        (None, "Service d/s does not exist"),
+        ({}, "Service d/s has no status.loadBalancer.ingress"),
+        ({"status": {"loadBalancer": {}}}, "Service d/s has no status.loadBalancer.ingress"),
+        ({"status": {"loadBalancer": {"ingress": []}}}, "Service d/s has no status.loadBalancer.ingress"),
+        ({"status": {"loadBalancer": [{"ingress": 1}]}}, "Service d/s has no status.loadBalancer.ingress"),
+        ({"status": INGRESS}, ""),
+        (
+            {"metadata": {"generation": 3}, "status": {**INGRESS, "observedGeneration": 2}},
+            "Service d/s: status.loadBalancer.ingress is that of an older generation (2 of 3)",
+        ),
+    ],
+)
+def test_a_field_is_filled_or_it_is_not(item, problem):
+    assert _kube_apply.field_problem(item, "Service", "d/s", "status.loadBalancer.ingress") == problem
+
+
+@pytest.mark.parametrize("value", [0, False, "x"])
+def test_a_field_may_be_filled_with_little(value):
+    assert _kube_apply.field_problem({"status": {"a": value}}, "A", "a", "status.a") == ""
+
+
+# As kube-apiserver 1.20 and Go say it, seen with webhooks that are not there, that speak no TLS, or have the certificate of another.
+CALL = 'Internal error occurred: failed calling webhook "a.b.c": Post "https://s.default.svc:443/?timeout=2s": '
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "passes"),
+    [
+        (500, CALL + "dial tcp 10.96.0.9:443: connect: connection refused", True),
+        (500, CALL + 'no endpoints available for service "s"', True),
+        (500, CALL + 'service "s" not found', True),
+        (500, CALL + "EOF", True),
+        (500, CALL + "context deadline exceeded", True),
+        (500, CALL + "x509: certificate signed by unknown authority", True),
+        (500, CALL + "x509: certificate is valid for x.example, not s.default.svc", False),
+        (500, CALL + "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind=", False),
+        (500, 'conversion webhook for x.io/v1, Kind=Peer failed: Post "https://s.d.svc:443/c?timeout=30s": EOF', True),
+        (500, 'conversion webhook for x.io/v1, Kind=Peer failed: Post "https://s.d.svc:443/c?timeout=30s": Not Found', False),
+        # a webhook chooses the status of its denial, and its words
+        (403, 'admission webhook "a.b.c" denied the request: no', False),
+        (500, 'admission webhook "a.b.c" denied the request: connection refused', False),
+        (503, 'admission webhook "a.b.c" denied the request without explanation', False),
+        (409, 'admission webhook "a.b.c" denied the request: failed calling webhook: EOF', False),
+        (500, "etcdserver: leader changed", True),
+        (422, "Invalid value", False),
+    ],
+)
+def test_only_what_may_pass_is_tried_again(status, said, passes):
+    error = _kube_apply.refusal(status, f"Map d/a was refused with {status}: {said}.", " Correct it.")
+    assert isinstance(error, _kube_apply.NotYet if passes else KubeApplyError)
+    assert said in str(error)
+
+
 @given(
     st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=2), max_leaves=4)
 )

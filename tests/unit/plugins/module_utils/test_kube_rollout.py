@@ -194,6 +194,25 @@ def test_every_log_is_cut_to_what_a_finding_can_hold(log):
     assert len(lines) <= 3 and all(0 < len(line) <= 300 and "\n" not in line for line in lines)
 
 
+PULL = (
+    'Failed to pull image "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3": rpc error: code = Unknown desc = failed to pull and unpack image '
+    '"ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3": failed to resolve reference "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3": '
+    'failed to do request: Head "https://ghcr.io/v2/x": dial tcp: lookup ghcr.io on 192.0.2.1:53: no such host'
+)
+
+
+def test_the_cause_of_a_missing_image_is_told_and_not_the_waiting_for_it():
+    def event(message, second):
+        return {"type": "Warning", "reason": "Failed", "message": message, "involvedObject": {"uid": "a"}, "lastTimestamp": f"2026-01-01T00:00:{second}Z"}
+
+    events = [event(PULL, "01"), event("Error: ErrImagePull", "02"), event("Error: ImagePullBackOff", "03")]
+    told = _kube_rollout.warning(events, lambda about: True)
+    assert told.startswith('Failed: Failed to pull image "ghcr.io/flannel-io/flannel-cni-plugin:v1.9.1-flannel3": ')
+    assert told.endswith("dial tcp: lookup ghcr.io on 192.0.2.1:53: no such host")
+    assert " ... " in told and len(told) < 330
+    assert _kube_rollout.warning(events[1:], lambda about: True) == "Failed: Error: ImagePullBackOff"
+
+
 def test_the_newest_warning_of_what_is_meant():
     def event(uid, text, when, kind="Warning"):
         return {"type": kind, "involvedObject": {"uid": uid}, "reason": "Why", "message": text, "lastTimestamp": when}

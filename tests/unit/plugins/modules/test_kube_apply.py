@@ -246,7 +246,9 @@ def test_a_kind_that_never_comes_is_named_and_what_was_done_is_told(run, cluster
 @pytest.mark.parametrize(
     ("refusal", "waits"),
     [
-        (("PATCH", 500, "failed calling webhook"), True),
+        (("PATCH", 500, 'failed calling webhook "w": no endpoints available for service "w"'), True),
+        (("PATCH", 500, 'admission webhook "w" denied the request: not today'), False),
+        (("PATCH", 503, 'admission webhook "w" denied the request: not today'), False),
         (("PATCH", 503, "no endpoints"), True),
         (("GET", 429, "too many requests"), True),
         (("PATCH", 403, "unable to create new content because it is being terminated"), True),
@@ -267,6 +269,10 @@ def test_what_passes_is_waited_for_and_what_does_not_is_told_at_once(run, cluste
     ok, result, dummy = run(objects=[config_map()])
     assert ok is waits
     assert cluster.now == (3 if waits else 0)
+    # what was waited for is told, what was not waited for is no wait
+    said = str(refusal if isinstance(refusal, Exception) else refusal[2])
+    assert [said in text for text in result["waited_for"]] == ([True] if waits else [])
+    assert ok or said in result["msg"]
     # in check mode nothing is waited for
     cluster.stored.pop("/api/v1/namespaces/demo/configmaps/a", None)
     cluster.refusals = [None] * place + [refusal]
@@ -283,6 +289,22 @@ def test_what_is_being_removed_is_waited_for(run, cluster):
     cluster.on_sleep = lambda: None
     ok, result, dummy = run(objects=[NAMESPACE], wait_seconds=10)
     assert not ok and "still being removed" in result["msg"] and "finalizers" in result["msg"]
+
+
+def test_what_has_to_exist_is_changed_and_never_made(run, cluster):
+    run(objects=[NAMESPACE])
+    uid = cluster.stored["/api/v1/namespaces/demo"]["metadata"]["uid"]
+    known = {**NAMESPACE, "metadata": {"name": "demo", "uid": uid, "labels": {"a": "b"}}}
+    for check in (True, False):
+        assert changes(run(check, objects=[known])[1]) == ["Namespace demo configured"]
+    assert run(objects=[known])[1]["changed"] is False
+    # a wrong name, and one that was made anew under the same name
+    for item in ({**known, "metadata": {**known["metadata"], "name": "demp"}}, {**known, "metadata": {"name": "demo", "uid": "other"}}):
+        for check in (True, False):
+            ok, result, dummy = run(check, objects=[item])
+            assert not ok and "changed, never made" in result["msg"] and f"Namespace {item['metadata']['name']} with" in result["msg"]
+    assert cluster.now == 0, "it does not come by waiting"
+    assert list(cluster.stored) == ["/api/v1/namespaces/demo"]
 
 
 def test_a_namespaced_object_without_namespace_is_refused(run):
@@ -319,6 +341,20 @@ def test_objects_that_are_not_wanted_any_more_are_pruned(run, cluster):
     assert cluster.now == 0, "a kind that is not served is not waited for"
 
 
+def test_what_was_made_anew_is_not_pruned(run, cluster):
+    run(objects=[NAMESPACE, config_map("a", x="y")])
+    cluster.refusals = [None, None, ("DELETE", 409, "the UID in the precondition does not match")]
+    ok, result, dummy = run(prune_label="x=y", prune_kinds=["v1/ConfigMap"])
+    assert not ok and "ConfigMap demo/a was made anew" in result["msg"] and cluster.now == 0
+    assert "/api/v1/namespaces/demo/configmaps/a" in cluster.stored
+
+
+def test_a_kind_to_prune_without_version_is_refused(run, cluster):
+    """It would be asked for at no place, and nothing of it would ever be removed."""
+    ok, result, dummy = run(prune_label="x=y", prune_kinds=["ConfigMap"])
+    assert not ok and "'ConfigMap' in prune_kinds has no version" in result["msg"]
+
+
 def test_pruning_can_be_narrowed(run, cluster):
     other = {**NAMESPACE, "metadata": {"name": "other"}}
     run(objects=[NAMESPACE, other, config_map("a", x="y"), config_map("a", "other", x="y")])
@@ -347,6 +383,27 @@ def test_a_condition_is_waited_for(run, cluster):
     cluster.on_sleep = come_up
     ok, result, dummy = run(objects=[CRD, PEER], wait_conditions=[WAIT])
     assert (ok, result["waited"]) == (True, 3.0)
+
+
+def test_a_field_is_waited_for(run, cluster):
+    wanted = {"api_version": "v1", "kind": "ConfigMap", "namespace": "demo", "name": "a", "field": "status.loadBalancer.ingress"}
+    path = "/api/v1/namespaces/demo/configmaps/a"
+    cluster.on_sleep = lambda: cluster.stored[path].update(status={"loadBalancer": {"ingress": [{"ip": "192.0.2.80"}]}})
+    ok, result, dummy = run(objects=[NAMESPACE, config_map()], wait_conditions=[wanted])
+    assert (ok, result["waited"]) == (True, 3.0)
+    assert result["waited_for"] == [
+        "ConfigMap demo/a has no status.loadBalancer.ingress. Look at `kubectl -n demo describe configmap a`."
+    ]
+    for options in ({"field": None}, {"condition": "Up"}):
+        assert run(wait_conditions=[{**wanted, **options}])[0] is False
+
+
+def test_the_reason_of_a_condition_is_told(run, cluster):
+    condition = {"type": "Up", "status": "False", "reason": "NoRoute", "message": "rack1 does not answer"}
+    run(objects=[CRD, PEER])
+    cluster.stored["/apis/x.io/v1/peers/p"]["status"] = {"conditions": [condition]}
+    ok, result, dummy = run(wait_conditions=[WAIT], wait_seconds=3)
+    assert not ok and "Peer p: Up is False (NoRoute: rack1 does not answer), wanted is Up True." in result["msg"]
 
 
 def test_a_condition_that_does_not_come_is_told_with_the_change(run, cluster):

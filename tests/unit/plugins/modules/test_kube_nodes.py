@@ -12,7 +12,7 @@ from ansible.module_utils.testing import patch_module_args
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _kube_nodes
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KubeApiError
-from ansible_collections.baremetal.kubernetes.plugins.modules import kube_nodes
+from ansible_collections.baremetal.kubernetes.plugins.modules import kube_nodes, node_state
 
 
 def node(name, address, cidr=None, ready="True", message="kubelet is posting ready status"):
@@ -188,3 +188,25 @@ def test_another_pod_network_is_refused():
         _kube_nodes.refuse_another(daemon_sets("cilium", "calico-node"), "calico")
     assert "The cluster has the pod network cilium (DaemonSet some/cilium), but cluster_cni is 'calico'" in str(error.value)
     assert "Set cluster_cni to cilium, or change it as docs/choosing-a-cni.md says." in str(error.value)
+
+
+@pytest.mark.parametrize("check_mode", [False, True])
+def test_node_state_asks_for_another_pod_network_in_the_same_round_trip(api_server, tmp_path, capsys, check_mode):
+    def ask(**params):
+        with patch_module_args({**params, "_ansible_check_mode": check_mode}), pytest.raises(SystemExit) as exit_:
+            node_state.main()
+        return exit_.value.code, json.loads(capsys.readouterr().out)
+
+    kubeconfig = str(api_server.kubeconfig)
+    api_server.answers[("GET", "/apis/apps/v1/daemonsets")] = (200, daemon_sets("cilium")("/apis/apps/v1/daemonsets"))
+    assert ask(pod_network="cilium", kubeconfig=kubeconfig)[1]["node"]["other_pod_network"] == ""
+    assert "has the pod network cilium" in ask(pod_network="flannel", kubeconfig=kubeconfig)[1]["node"]["other_pod_network"]
+    api_server.asked.clear()
+    assert ask(kubeconfig=kubeconfig)[1]["node"]["other_pod_network"] == ""
+    assert api_server.asked == []
+    # without a cluster nothing is asked in check mode; else that is an error, and no word that there is none
+    code, result = ask(pod_network="flannel", kubeconfig=str(tmp_path / "none"))
+    assert code == (0 if check_mode else 1)
+    assert check_mode or "cannot be used" in result["msg"]
+    api_server.answers[("GET", "/apis/apps/v1/daemonsets")] = (503, "not yet")
+    assert ask(pod_network="flannel", kubeconfig=kubeconfig)[0] == 1

@@ -221,6 +221,18 @@ def test_a_crash_comes_with_pod_node_reason_and_both_logs(run, cluster):
     assert result["checks"][1]["fix"] in result["msg"]
 
 
+def test_a_log_that_went_with_its_container_is_no_log(run, cluster):
+    cluster.objects[AGENT] = daemonset(1)
+    cluster.pods = [PODS[0], pod("agent-b", "w1", "agent", False, CRASHING), PODS[2]]
+    cluster.logs = {
+        ("agent-b", "main", True): "unable to retrieve container logs for containerd://de00e9de602baa48e66041bd1160969d9cca7acc52d03a1bb395baa2ec164e8d",
+        ("agent-b", "main", False): "F1121 21:02:42 1 server.go:488] failed complete: open /nowhere: no such file or directory",
+    }
+    _ok, result = run()
+    assert "its log before" not in observed(result)
+    assert observed(result).endswith("; its log: F1121 21:02:42 1 server.go:488] failed complete: open /nowhere: no such file or directory")
+
+
 @pytest.mark.parametrize(
     ("bad", "words"),
     [
