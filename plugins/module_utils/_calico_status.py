@@ -68,14 +68,17 @@ def plain_address(text: str) -> Optional[Address]:
 
 # --- calicoctl node status, calico-node -show-status --------------------------------------------------------------
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+# colours and cursor, character set, title of the window (ECMA-48, xterm)
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[()][0-9A-Z]|\][^\x07\x1b]*(?:\x07|\x1b\\))")
 # People save such output as comments and quotations.
 _PREFIX = re.compile(r"^[\s#>]*")
-_RUNNING = re.compile(r"(?:Calico process|calico-node container) is (not )?running\b", re.IGNORECASE)
+_RUNNING = re.compile(r"(?:Calico process|calico-node container) (?:is )?(not )?running\b", re.IGNORECASE)
 _PEERS_TITLE = re.compile(r"(?:IPv([46]) BGP status|bird v([46]) BGP peers)\b", re.IGNORECASE)
 # The other tables of calico-node -show-status.
 _OTHER_TITLE = re.compile(r"\bbird v[46] (?:status|routes)\b", re.IGNORECASE)
-_NONE = re.compile(r"\bNo IPv[46] (?:peers found|address configured)\b", re.IGNORECASE)
+_NONE = re.compile(r"\bNo IPv([46]) (?:peers found|address configured)\b", re.IGNORECASE)
+# a row whose bars are lost, as in a copy of a page
+_NO_BARS = re.compile(r"\S+\s+(?:node-to-node mesh|node specific|global)\s", re.IGNORECASE)
 _BORDER = re.compile(r"^[-+=|:\s\u2012-\u2015\u2500-\u257f]+$")
 _COLUMNS = {
     "peer address": "peer_address",
@@ -109,21 +112,25 @@ def _family(text: str) -> Optional[int]:
 class _Table:
     """The rows of one family, with cells that were wrapped put together again."""
 
-    def __init__(self, family: int, reading: Reading) -> None:
+    def __init__(self, family: int, reading: Reading, may_be_empty: bool) -> None:
         self.family = family
         self.reading = reading
         self.columns: Optional[List[str]] = None
         self.row: Optional[Peer] = None
-        self.empty = False
+        # calico-node draws headings alone where there are no peers, calicoctl has a sentence for that
+        self.may_be_empty = may_be_empty
+        self.said_none = False
+        self.rows = 0
 
     def close(self) -> None:
-        """A title with nothing below it is a text that was cut, and not a node without peers."""
-        told = self.empty or self.columns or any(error.family in (None, self.family) for error in self.reading.errors)
+        """A title or headings with nothing below are a text that was cut, and not a node without peers."""
+        told = self.said_none or self.rows or (self.columns and self.may_be_empty)
+        told = told or any(error.family in (None, self.family) for error in self.reading.errors)
         if not told:
             self.reading.errors.append(Error(self.family, f"The text ends before it says anything of IPv{self.family} peers."))
 
     def line(self, line: str) -> None:
-        """Read a line that has a bar in it."""
+        """Read a line that is a row, or what is left of one."""
         cells = [" ".join(cell.split()) for cell in line.strip().split("|")]
         if len(cells) < 3 or cells[0] or cells[-1]:
             self._unreadable(line, "is cut or wrapped")
@@ -151,6 +158,7 @@ class _Table:
             self._unreadable(line, "lacks a value")
         else:
             self.row = peer
+            self.rows += 1
             self.reading.peers[self.family].append(peer)
 
     def _continue(self, line: str, words: str) -> None:
@@ -166,7 +174,7 @@ class _Table:
 
 
 def _is_row(line: str) -> bool:
-    return line.startswith("|") or line.endswith("|") or line.count("|") > 1
+    return line.startswith("|") or line.endswith("|") or line.count("|") > 1 or _NO_BARS.match(line) is not None
 
 
 def _sentence(line: str, reading: Reading) -> None:
@@ -186,15 +194,15 @@ def read_status(text: str) -> Reading:
     reading = Reading()
     table: Optional[_Table] = None
     other = False
-    for raw in _ESCAPES.sub("", text).replace("\u2502", "|").splitlines():
+    for raw in _ESCAPES.sub("", text).replace("\u2502", "|").replace("\xa0", " ").splitlines():
         line = _PREFIX.sub("", raw).strip()
-        title = _PEERS_TITLE.search(line)
+        title, none = _PEERS_TITLE.search(line), _NONE.search(line)
         if title:
             # calicoctl ends one of its errors without a new line
             _sentence(line[: title.start()].strip(), reading)
             if table:
                 table.close()
-            table = _Table(int(title.group(1) or title.group(2)), reading)
+            table = _Table(int(title.group(1) or title.group(2)), reading, may_be_empty=bool(title.group(2)))
         elif not line or _BORDER.match(line):
             continue
         elif _OTHER_TITLE.search(line):
@@ -204,8 +212,8 @@ def read_status(text: str) -> Reading:
             other = True
         elif table and _is_row(line):
             table.line(line)
-        elif table and _NONE.search(line):
-            table.empty = True
+        elif table and none and int(none.group(1)) == table.family:
+            table.said_none = True
         elif not line.startswith("|"):
             _sentence(line, reading)
         elif not other:

@@ -12,7 +12,7 @@ from typing import Any, Callable, Dict, List, Sequence
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KubeApi, KubeApiError, reason
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import FAIL, PASS, UNKNOWN, Check, check
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._probe_pods import LABELS, OWNER, policy_path
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._probe_pods import LABELS, OWNER, policy_path, remove_policy
 
 # attempt() -> one result of each other pod, {"node"} or {"error"}
 Attempt = Callable[[], List[Dict[str, Any]]]
@@ -27,12 +27,6 @@ def policy(namespace: str) -> Dict[str, Any]:
         "metadata": {"name": "verify", "namespace": namespace, "labels": LABELS},
         "spec": {"podSelector": {"matchLabels": LABELS}, "policyTypes": ["Ingress"]},
     }
-
-
-def _delete(api: KubeApi, namespace: str) -> None:
-    status, answer = api.request("DELETE", policy_path(namespace))
-    if status not in (200, 202, 404):
-        raise KubeApiError(f"{api.server} answered {status} when NetworkPolicy verify was deleted: {reason(answer)}")
 
 
 def try_policy(
@@ -65,7 +59,7 @@ def try_policy(
         during = attempt()
     finally:
         # a policy that stayed would break the next run's traffic; that one removes it too
-        _delete(api, namespace)
+        remove_policy(api, namespace)
     after = until(lambda result: "node" in result)
     return [_judge(*row, wait_seconds) for row in zip(nodes, before, during, after)]
 

@@ -38,6 +38,10 @@ _SERVER_SECONDS = 90
 _TRIES = 3
 # Least seconds to wait for the answer to one datagram: one that is late must not look like one that is too large.
 _ANSWER_WAIT = 0.5
+# Answers of a pod of the own node behind a ClusterIP before such a one is taken: a balancer may choose at random.
+OWN_ANSWERS = 16
+# How the error of a transfer begins that got no further, unlike one that somebody ended.
+_LATE = "not done within"
 
 # headers of IP and UDP
 _HEADERS = {4: 28, 6: 48}
@@ -121,6 +125,14 @@ def read_greeting(connection: socket.socket) -> str:
     return text[len(GREETING) :].strip()
 
 
+def _wait_until(connection: socket.socket, end: float) -> None:
+    """No operation lasts beyond the end, however little each of many brings."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise socket.timeout("timed out")
+    connection.settimeout(left)
+
+
 def _unacknowledged(connection: socket.socket) -> int:
     waiting = array.array("i", [0])
     fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, waiting)
@@ -132,9 +144,9 @@ def _upload(connection: socket.socket, data: bytes, end: float, result: Dict[str
     try:
         view = memoryview(data)
         while handed < len(data):
-            connection.settimeout(max(0.01, end - time.monotonic()))
+            _wait_until(connection, end)
             handed += connection.send(view[handed : handed + 65536])
-        connection.settimeout(max(0.01, end - time.monotonic()))
+        _wait_until(connection, end)
         answer = connection.recv(_LINE_LIMIT)
     finally:
         result["bytes"] = max(0, handed - _unacknowledged(connection))
@@ -145,7 +157,7 @@ def _upload(connection: socket.socket, data: bytes, end: float, result: Dict[str
 def _download(connection: socket.socket, data: bytes, end: float, result: Dict[str, Any]) -> None:
     got = b""
     while len(got) < len(data):
-        connection.settimeout(max(0.01, end - time.monotonic()))
+        _wait_until(connection, end)
         part = connection.recv(65536)
         if not part:
             raise OSError("the other side ended the connection")
@@ -172,7 +184,7 @@ def transfer(kind: str, address: str, port: int, token: str, size: int, timeout:
             connection.sendall(f"{kind} {token} {size}\n".encode())
             (_upload if kind == "upload" else _download)(connection, pattern(token, size), begin + seconds, result)
     except socket.timeout:
-        result["error"] = f"not done within {seconds:g} s" if "node" in result else f"no answer within {timeout:g} s"
+        result["error"] = f"{_LATE} {seconds:g} s" if "node" in result else f"no answer within {timeout:g} s"
     except OSError as error:
         result["error"] = words_of(error)
     result["ms"] = round((time.monotonic() - begin) * 1000, 1)
@@ -183,12 +195,14 @@ def transfer_by_service(
     kind: str, address: str, port: int, token: str, size: int, timeout: float, seconds: float, own_node: str, tries: int
 ) -> Dict[str, Any]:
     """A transfer by way of a ClusterIP, with a pod of another node unless none answers."""
-    result: Dict[str, Any] = {}
-    for number in range(max(tries, 1)):
-        result = transfer(kind, address, port, token, size, timeout, seconds, own_node if number < tries // 2 else "")
-        if "node" in result:
-            break
-    return result
+    own = failed = 0
+    while True:
+        avoid = own_node if own < OWN_ANSWERS and failed < tries // 2 else ""
+        result = transfer(kind, address, port, token, size, timeout, seconds, avoid)
+        own += "avoided" in result
+        failed += "error" in result
+        if "node" in result or failed >= tries:
+            return result
 
 
 class _Packets:
@@ -308,6 +322,11 @@ def mtu_check(found: Dict[str, Any], expected: int) -> List[Check]:
     return [check("pod_mtu", status, f"{found['mtu']} bytes on {found['interface']} of this node's pod", wanted, fix)]
 
 
+def _stuck(result: Dict[str, Any]) -> bool:
+    """Large packets are lost in silence. A transfer that somebody ended at once tells nothing of their size."""
+    return result["bytes"] == 0 and result.get("error", "").startswith(_LATE)
+
+
 def _stopped(result: Dict[str, Any], size: int) -> str:
     return f"{result['bytes']} of {size} bytes arrived: {result['error']}"
 
@@ -345,16 +364,17 @@ def payload_check(node: str, mtu: Dict[str, Any], packet: Dict[str, Any], up: Di
         return check(identifier, FAIL, seen, wanted, mend(f"packets of a pod of up to {packet['largest']} bytes pass"))
     for result, way in ((up, f"to node {node}"), (down, f"from node {node} to here")):
         if "error" in result and "node" in result:
-            if result["bytes"] == 0:
+            if _stuck(result):
                 bytes_ = f"packets of {large} bytes" if large else "large ones"
                 seen = f"small packets pass, {bytes_} {way} do not: MTU; {tcp}"
                 return check(identifier, FAIL, seen, wanted, mend(f"large packets of pods {way} are lost"))
             fix = "Look for lost and damaged packets on both nodes: `ip -s link`, `nstat -az TcpRetransSegs TcpInCsumErrors`, `ethtool -S`."
             return check(identifier, FAIL, f"a connection is made, but {way} {_stopped(result, size)}", wanted, fix)
-    if packet["largest"] is None and large and not packet["error"].startswith("UDP:"):
+    tcp_passes = "error" not in up and "error" not in down
+    if packet["largest"] is None and large and tcp_passes and not packet["error"].startswith("UDP:"):
         fix = f"Look for packet filters that know no UDP between the pods of this node and of node {node}: DNS would not work either."
         return check(identifier, FAIL, f"TCP passes, but {packet['error']}; {tcp}", wanted, fix)
-    if packet["largest"] is None or "error" in up or "error" in down:
+    if packet["largest"] is None or not tcp_passes:
         reasons = [mtu["reason"], packet["error"], up.get("error", ""), down.get("error", "")]
         return check(
             identifier,
@@ -383,7 +403,6 @@ def service_payload_check(where: str, name: str, up: Dict[str, Any], down: Dict[
     tcp = _tcp_words(up, down, size, node)
     if "error" not in up and "error" not in down:
         return check(identifier, PASS, tcp, wanted)
-    stuck = any("error" in result and result["bytes"] == 0 for result in (up, down))
-    seen = f"small packets pass, large ones do not; {tcp}" if stuck else f"a connection is made, but it stops; {tcp}"
+    seen = f"small packets pass, large ones do not; {tcp}" if _stuck(up) or _stuck(down) else f"a connection is made, but it stops; {tcp}"
     fix = f"If pod_to_pod_payload fails too, it is the MTU: mend that first. If only the way by the ClusterIP fails: {slow}"
     return check(identifier, FAIL, seen, wanted, fix)

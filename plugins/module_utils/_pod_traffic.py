@@ -300,7 +300,12 @@ def pod_checks(
         route = route_to(run, pod["address"])
         there = ", ".join(pod["node_addresses"])
         seen = f"{result['error']} ({result['tries']} tries); this node {_route_words(route)}, node {pod['node']} is {there}"
-        if route.get("gateway") in pod["node_addresses"]:
+        if "refused" in result["error"]:
+            fix = (
+                "Packets pass both ways, but nobody listens there or a packet filter rejects them: see the findings listener and probe_pod"
+                f" of node {pod['node']}, then its packet filters."
+            )
+        elif route.get("gateway") in pod["node_addresses"]:
             fix = (
                 f"The way there is right; look at the way back with `ip route get {own['address']}` on node {pod['node']},"
                 " and at packet filters between the two nodes."
@@ -476,7 +481,8 @@ def _most_seconds(others: int, want: Probe) -> float:
     """How long all may take. Each part is bounded by its own numbers; this is the bound for a helper that hangs all the same."""
     rounds = 1 + others // 16
     pods = 2 * (want.wait_seconds + want.timeout) * rounds + (2 * (want.transfer_seconds + want.timeout) + 60) * rounds
-    service = (2 * others + 4) * want.timeout + want.wait_seconds + 2 * ((2 * others + 2) * want.timeout + want.transfer_seconds)
+    transfer = (2 * others + 2 + _pod_payload.OWN_ANSWERS) * want.timeout + want.transfer_seconds
+    service = (2 * others + 4) * want.timeout + want.wait_seconds + 2 * transfer
     return pods + service + 2 * (want.wait_seconds + want.timeout) + 60
 
 

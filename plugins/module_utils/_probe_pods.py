@@ -35,6 +35,13 @@ def policy_path(namespace: str) -> str:
     return f"/apis/networking.k8s.io/v1/namespaces/{namespace}/networkpolicies/{NAME}"
 
 
+def remove_policy(api: KubeApi, namespace: str) -> None:
+    """Allow traffic to the probe pods again, if it is denied."""
+    status, answer = api.request("DELETE", policy_path(namespace))
+    if status not in (200, 202, 404):
+        raise KubeApiError(f"{api.server} answered {status} when NetworkPolicy {NAME} was deleted: {reason(answer)}")
+
+
 class ProbePodsError(Exception):
     """The probe pods could not be made or removed; one sentence."""
 
@@ -170,7 +177,7 @@ class ProbePods:
                 )
             self._sleep(self.poll_seconds)
         # of a run that was killed while it denied everything
-        self._patiently(lambda: self.api.request("DELETE", policy_path(self.namespace)), deadline)
+        self._patiently(lambda: remove_policy(self.api, self.namespace), deadline)
         service: Dict[str, Any] = {}
         for path, content in manifests(self.namespace, image, port):
             service = self._patiently(lambda path=path, content=content: self._apply(path, content), deadline)
@@ -219,8 +226,10 @@ class ProbePods:
         service = self.create(image, port, deadline)
         waited_for = {node["name"] for node in nodes if node["ready"]}
         while True:
+            # in this order: a pod that is seen afterwards is none that was about to go
+            current = self._patiently(self._rolled_out, deadline)
             running, others = self._patiently(lambda: self.pods(nodes), deadline)
-            if waited_for <= {pod["node"] for pod in running} or self._clock() + self.poll_seconds > deadline:
+            if (current and waited_for <= {pod["node"] for pod in running}) or self._clock() + self.poll_seconds > deadline:
                 break
             self._sleep(self.poll_seconds)
         checks.append(self._pods_check(nodes, running, others))
@@ -260,6 +269,13 @@ class ProbePods:
             " (`Loop ... detected`: the kubelet's resolv.conf names 127.0.0.53)."
         )
         return known, [_check("dns_ready", FAIL, seen, wanted, fix)]
+
+    def _rolled_out(self) -> bool:
+        """No pod is left of an earlier run with another image, which would be replaced in the middle of the traffic."""
+        found = self.api.get(f"/apis/apps/v1/namespaces/{self.namespace}/daemonsets/{NAME}") or {}
+        status = found.get("status") or {}
+        known = status.get("observedGeneration") == (found.get("metadata") or {}).get("generation")
+        return known and status.get("updatedNumberScheduled", 0) >= status.get("desiredNumberScheduled", 0)
 
     def _pods_check(self, nodes: Sequence[Dict[str, Any]], running: Sequence[Dict[str, Any]], others: Dict[str, Dict[str, Any]]) -> Dict[str, str]:
         have = {pod["node"] for pod in running}

@@ -141,11 +141,15 @@ def encryption_check(node: str, interface: str, seen: Dict[str, int], dropped: i
         return check(
             identifier, UNKNOWN, "the payload that was to be looked for did not arrive", wanted, f"See finding pod_to_pod_payload/{node}."
         )
+    lost = f"; {dropped} packets were not looked at" if dropped else ""
     if seen["sealed"] < 2 * size:
-        lost = f"; {dropped} packets were not looked at" if dropped else ""
         observed = f"{seen['sealed']} bytes of WireGuard on {interface}, but {2 * size} bytes were exchanged{lost}"
         fix = f"Do the packets to node {node} leave by another interface? `ip route get` with its address, and `wg show` for the endpoint."
         return check(identifier, UNKNOWN, observed, wanted, fix)
+    if lost:
+        # Other pods' packets are sealed too: what was not looked at may be just the payload, in plain text.
+        observed = f"{seen['sealed']} bytes of WireGuard on {interface}, nothing readable{lost}"
+        return check(identifier, UNKNOWN, observed, wanted, "More passes there than this node can look at: run it again when less does.")
     return check(identifier, PASS, f"{seen['sealed']} bytes of WireGuard, nothing readable", wanted)
 
 

@@ -156,9 +156,12 @@ Error getting birdStatus: Error querying BIRD: unable to connect to BIRDv6 socke
         lambda text: "".join(f"\t{line}\n" for line in text.splitlines()),
         lambda text: "".join(f"> {line}   \n" for line in text.splitlines()),
         lambda text: text.replace("\n", "\n\n"),
+        lambda text: text.replace(" ", "\xa0"),
         lambda text: text.replace("+", "-"),
         lambda text: text.replace("|", "\u2502").replace("-+-", "\u2500\u253c\u2500"),
         lambda text: "\x1b[0m" + text.replace("Established", "\x1b[32mEstablished\x1b[0m"),
+        lambda text: text.replace("Established", "\x1b[38:5:2mEstablished\x1b(B\x1b[m"),
+        lambda text: "".join(f"\x1b]0;root@cp1\x07\x1b(B{line}\x1b[K\r\n" for line in text.splitlines()),
         lambda text: "root@cp1:~# calicoctl node status | cat\n" + text + "root@cp1:~# ",
         lambda text: text.replace(BORDER, "---"),
     ],
@@ -175,6 +178,7 @@ def test_what_people_and_terminals_do_to_a_text(change):
     ("text", "running", "errors"),
     [
         ("Calico process is not running.", False, [(None, True)]),
+        ("calico-node container not running", False, [(None, True)]),
         ("Calico process is running.\n\nThe BGP backend process (BIRD) is not running.\n\n", True, [(None, True)]),
         ("Calico process is running.\n\nNone of the BGP backend processes (BIRD or GoBGP) are running.\n", True, [(None, True)]),
         (
@@ -211,6 +215,11 @@ def test_what_people_and_terminals_do_to_a_text(change):
         # cut
         ("Calico process is running.\n\nIPv4 BGP status\n", True, [(4, False)]),
         (table(UP, title=""), None, [(None, False)] * 2),
+        (status(), True, [(4, False)]),
+        # what calico-node shows where there are no peers
+        ("bird v4 BGP peers\n" + table(title="").replace("    INFO", "BGPSTATE"), None, []),
+        # lines are lost between the one title and the sentence of the other
+        ("Calico process is running.\n\nIPv4 BGP status\nNo IPv6 peers found.\n", True, [(4, False)]),
     ],
 )
 def test_errors_and_whom_they_concern(text, running, errors):
@@ -242,6 +251,7 @@ def test_not_running_wins_over_running():
         ["| 192.0.2.12   | node-to-node mesh | up    | 12:00:01 |"],
         ["192.0.2.12   | node-to-node mesh | up    | 12:00:01 | Established |"],
         ["mesh | up    | 12:00:01 | Established |"],
+        ["192.0.2.12   node-to-node mesh   up      12:00:01   Established"],
         ["| 192.0.2.12   | node-to-node mesh | up    | 12:00:01 | Established | up |"],
         ["| 192.0.2.12   | node-to-node mesh | up    | 12:00:01 | Established | Socket: Connection reset"],
         ["|              | node-to-node mesh | up    | 12:00:01 | Established |"],

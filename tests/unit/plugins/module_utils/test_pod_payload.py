@@ -9,6 +9,7 @@ import hashlib
 import json
 import socket
 import threading
+import time
 
 import pytest
 from hypothesis import given
@@ -23,6 +24,7 @@ WHOLE = {"largest": 1450, "told": False, "error": ""}
 DONE = {"node": "w1", "ms": 4.0, "bytes": SIZE}
 STUCK = {"node": "w1", "ms": 15000.0, "bytes": 0, "error": "not done within 15 s"}
 HALF = {**STUCK, "bytes": 100000}
+CLOSED = {**STUCK, "ms": 2.0, "error": "connection reset by peer"}
 GONE = {"ms": 5000.0, "bytes": 0, "error": "no answer within 5 s"}
 
 
@@ -49,7 +51,10 @@ GONE = {"ms": 5000.0, "bytes": 0, "error": "no answer within 5 s"}
         ),
         (MTU, WHOLE, DONE, STUCK, "fail", "small packets pass, packets of 1450 bytes from node w1 to here do not: MTU"),
         (MTU, WHOLE, HALF, DONE, "fail", "a connection is made, but to node w1 100000 of 262144 bytes arrived: not done within 15 s"),
+        # somebody ended it before anything arrived: nothing is known of the size of packets
+        (MTU, WHOLE, CLOSED, DONE, "fail", "a connection is made, but to node w1 0 of 262144 bytes arrived: connection reset by peer"),
         (MTU, WHOLE, DONE, GONE, "unknown", "not measured: no answer within 5 s"),
+        (MTU, {"largest": None, "told": False, "error": "no UDP packet is answered"}, GONE, GONE, "unknown", "not measured: no UDP packet"),
         (
             MTU,
             {"largest": None, "told": False, "error": "no UDP packet is answered"},
@@ -85,8 +90,8 @@ def test_the_verdict(mtu, packet, up, down, status, begins):
 
 
 @given(
-    st.sampled_from([DONE, STUCK, HALF, GONE]),
-    st.sampled_from([DONE, STUCK, HALF, GONE]),
+    st.sampled_from([DONE, STUCK, HALF, CLOSED, GONE]),
+    st.sampled_from([DONE, STUCK, HALF, CLOSED, GONE]),
     st.sampled_from([None, 576, 1449, 1450]),
     st.booleans(),
 )
@@ -102,6 +107,7 @@ def test_only_all_of_it_passes(up, down, largest, told):
         (DONE, DONE, "pass", "TCP to node w1 all"),
         (STUCK, DONE, "fail", "small packets pass, large ones do not; TCP to node w1 0 of"),
         (DONE, HALF, "fail", "a connection is made, but it stops"),
+        (DONE, CLOSED, "fail", "a connection is made, but it stops"),
         (GONE, DONE, "unknown", "not tried: no answer within 5 s"),
         (DONE, {"avoided": True, "bytes": 0}, "unknown", "not tried: nobody answered"),
     ],
@@ -111,6 +117,33 @@ def test_a_transfer_by_the_service(up, down, status, begins):
     assert (check["id"], check["status"]) == ("node_to_service_payload", status)
     assert check["observed"].startswith(begins)
     assert ("ethtool -K" in check["fix"]) is (status == "fail")
+
+
+OWN, OTHER, NOBODY = {"avoided": True, "bytes": 0}, {**DONE, "node": "w2"}, GONE
+
+
+@pytest.mark.parametrize(
+    "answers, result, calls, avoiding",
+    [
+        # a balancer that chooses at random may choose the own pod for a while
+        ([OWN] * 9 + [OTHER], OTHER, 10, 10),
+        ([OWN, NOBODY, OWN, NOBODY, OTHER], OTHER, 5, 4),
+        # nobody else answers: better the own pod than none, which by then is not avoided any more
+        ([OWN] * 16 + [DONE], DONE, 17, 16),
+        ([NOBODY] * 9, NOBODY, 4, 2),
+    ],
+)
+def test_whose_pod_takes_a_transfer_by_the_service(monkeypatch, answers, result, calls, avoiding):
+    avoided = []
+
+    def transfer(*arguments):
+        avoided.append(arguments[-1])
+        return answers[len(avoided) - 1]
+
+    monkeypatch.setattr(_pod_payload, "transfer", transfer)
+    place = ("10.105.3.7", 8080, TOKEN, SIZE, 5, 15)
+    assert _pod_payload.transfer_by_service("upload", *place, "w1", 4) == result
+    assert avoided == ["w1"] * avoiding + [""] * (calls - avoiding)
 
 
 # --- MTU of the pod
@@ -217,6 +250,35 @@ def test_what_arrives_altered_is_an_error(monkeypatch):
     monkeypatch.setattr(_pod_payload, "pattern", pattern)
     assert _pod_payload.transfer("download", *place)["error"] == "what arrived here is not what was sent"
     listener.close()
+
+
+class Crawling:
+    """A connection on which each operation is quick and brings one byte."""
+
+    def __init__(self, data):
+        self.left, self.ends = list(data), socket.socketpair()
+
+    def settimeout(self, seconds):
+        assert seconds > 0
+
+    def fileno(self):
+        return self.ends[0].fileno()
+
+    def recv(self, size):
+        time.sleep(0.01)
+        return bytes([self.left.pop(0)])
+
+    def send(self, data):
+        time.sleep(0.01)
+        return 1
+
+
+@pytest.mark.parametrize("move", [_pod_payload._download, _pod_payload._upload])
+def test_a_transfer_that_crawls_ends_in_time(move):
+    data, result = _pod_payload.pattern(TOKEN, 100), {"bytes": 0}
+    with pytest.raises(socket.timeout):
+        move(Crawling(data), data, time.monotonic() + 0.2, result)
+    assert 0 < result["bytes"] < 100
 
 
 @given(st.integers(0, 3000), st.integers(0, 3000))

@@ -81,6 +81,8 @@ SIZE = 1000
         ({"plain": 0, "sealed": 2000}, 0, True, "pass", "2000 bytes of WireGuard, nothing readable"),
         ({"plain": 0, "sealed": 1999}, 0, True, "unknown", "1999 bytes of WireGuard on eth1, but 2000 bytes were exchanged"),
         ({"plain": 0, "sealed": 0}, 7, True, "unknown", "7 packets were not looked at"),
+        # sealed packets of other pods, and the payload among what was lost
+        ({"plain": 0, "sealed": 9999}, 7, True, "unknown", "nothing readable; 7 packets were not looked at"),
         ({"plain": 1, "sealed": 9999}, 0, True, "fail", "what the pods send is readable in 1 packets on eth1"),
         ({"plain": 1, "sealed": 0}, 0, False, "fail", "readable"),
         ({"plain": 0, "sealed": 9999}, 0, False, "unknown", "did not arrive"),

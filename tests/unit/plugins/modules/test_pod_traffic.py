@@ -188,6 +188,14 @@ def test_the_route_is_right_and_the_way_back_is_not():
     assert "look at the way back with `ip route get 10.244.0.2` on node w1" in check["fix"]
 
 
+def test_an_answer_that_refuses_is_no_fault_of_the_way():
+    refused = [{"error": "connection refused", "ms": 1.0, "tries": 7}]
+    for answer in (route("192.0.2.21"), route("203.0.113.1", "eth0"), route(None, "flannel.1")):
+        check = _pod_traffic.pod_checks(CP1, [W1], refused, 8080, answer)[0]
+        assert check["status"] == "fail"
+        assert check["fix"].startswith("Packets pass both ways, but nobody listens there")
+
+
 def test_a_tunnel():
     check = _pod_traffic.pod_checks(CP1, [W1], FAILED, 8080, route(None, "flannel.1"))[0]
     assert "sends it straight into flannel.1" in check["observed"]

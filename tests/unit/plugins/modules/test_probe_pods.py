@@ -62,6 +62,7 @@ class Cluster:
         # the DNS Service, and what its Endpoints are each time they are asked for
         self.dns, self.endpoints = None, [None]
         self.terminating = self.policies_deleted = 0
+        self.policy_answers, self.rollouts = [404], [{}]
 
     def get(self, path):
         if self.failures:
@@ -82,6 +83,8 @@ class Cluster:
             return self.endpoints.pop(0) if len(self.endpoints) > 1 else self.endpoints[0]
         if path == "/api/v1/namespaces/default/services/kubernetes":
             return {"spec": {"clusterIP": "10.96.0.1"}}
+        if path == "/apis/apps/v1/namespaces/kubernetes-verify/daemonsets/verify":
+            return self.rollouts.pop(0) if len(self.rollouts) > 1 else self.rollouts[0]
         if path == f"{NS}/events":
             return {"items": self.events}
         raise AssertionError(path)
@@ -89,7 +92,7 @@ class Cluster:
     def request(self, method, path, body=None, content_type=""):
         if method == "DELETE" and path == POLICY:
             self.policies_deleted += 1
-            return 404, {}
+            return self.policy_answers.pop(0) if len(self.policy_answers) > 1 else self.policy_answers[0], {"message": "etcd is busy"}
         if method == "DELETE":
             self.deleted.append(path)
             return 200, {}
@@ -153,6 +156,26 @@ def test_a_second_call_applies_the_same_again():
 def test_pods_are_waited_for():
     result = ready(Cluster(pods=[[], [PODS[0]], [STUCK, PODS[1]], PODS]))
     assert (result["waited"], statuses(result)["pods_running"]) == (15, "pass")
+
+
+def rollout(observed, updated):
+    status = {"observedGeneration": observed, "updatedNumberScheduled": updated, "desiredNumberScheduled": 2}
+    return {"metadata": {"generation": 2}, "status": status}
+
+
+def test_pods_of_another_image_are_waited_for_until_they_are_replaced():
+    cluster = Cluster()
+    cluster.rollouts = [rollout(1, 2), rollout(2, 0), rollout(2, 1), rollout(2, 2)]
+    assert (ready(cluster)["waited"], cluster.rollouts) == (15, [rollout(2, 2)])
+
+
+def test_a_policy_that_denies_is_removed_or_named():
+    cluster = Cluster()
+    cluster.policy_answers = [503, 500, 200]
+    assert (ready(cluster)["waited"], cluster.policies_deleted) == (10, 3)
+    cluster.policy_answers = [500]
+    with pytest.raises(KubeApiError, match="500 when NetworkPolicy verify was deleted: etcd is busy"):
+        ready(cluster)
 
 
 def test_a_pod_that_does_not_start_comes_with_the_last_warning():
@@ -263,7 +286,7 @@ def test_removing():
 
 def test_a_refused_object_is_named():
     cluster = Cluster()
-    cluster.request = lambda *args: (403, {"message": "exceeded quota"})
+    cluster.request = lambda method, *args: (404, {}) if method == "DELETE" else (403, {"message": "exceeded quota"})
     with pytest.raises(KubeApiError, match="403 when Namespace kubernetes-verify was applied: exceeded quota"):
         ready(cluster, 0)
 
