@@ -62,7 +62,7 @@ def calico_expected_peers(nodes: t.Any, address: t.Any, settings: t.Any, mesh: t
     try:
         return _calico_peers.expected(plain(nodes), str(address), plain(settings), plain(mesh))
     except (ValueError, KeyError, TypeError) as error:
-        raise AnsibleFilterError(f"calico_expected_peers: {error}.") from error
+        raise AnsibleFilterError(f"calico_expected_peers: {error}.") from None
 
 
 class FilterModule:

@@ -65,7 +65,7 @@ def calico_reflector_nodes(nodes: t.Any, settings: t.Any) -> t.List[t.Dict[str, 
     try:
         return _calico.reflector_nodes(plain(settings), plain(nodes))
     except (ValueError, KeyError, TypeError) as error:
-        raise AnsibleFilterError(f"calico_reflector_nodes: {error}.") from error
+        raise AnsibleFilterError(f"calico_reflector_nodes: {error}.") from None
 
 
 class FilterModule:

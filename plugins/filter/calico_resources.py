@@ -70,6 +70,9 @@ _value:
     mesh:
       description: Whether the mesh shall be on in the end.
       type: bool
+    crds_from_operator:
+      description: Whether the kinds are made by the operator when it starts, and not by its chart.
+      type: bool
   sample:
     objects:
       - apiVersion: crd.projectcalico.org/v1
@@ -82,6 +85,7 @@ _value:
       - {kind: DaemonSet, namespace: calico-system, name: calico-node}
     bgp: true
     mesh: true
+    crds_from_operator: true
 """
 
 
@@ -90,7 +94,7 @@ def calico_resources(settings: t.Any, mesh: t.Optional[bool] = None) -> t.Dict[s
     try:
         return _calico.resources(plain(settings), plain(mesh))
     except (ValueError, KeyError, TypeError) as error:
-        raise AnsibleFilterError(f"calico_resources: {error}.") from error
+        raise AnsibleFilterError(f"calico_resources: {error}.") from None
 
 
 class FilterModule:

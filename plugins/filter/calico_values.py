@@ -96,9 +96,12 @@ options:
         description: Password of the BGP sessions between nodes. It is never in the values, nor in objects other than Secrets.
         type: str
       route_reflectors:
-        description: Addresses of the nodes that reflect routes.
+        description: The nodes that reflect routes, by their names in O(_input.node_ips); without that, by their addresses.
         type: list
         elements: str
+      node_ips:
+        description: Inventory name to address of each node.
+        type: dict
       route_reflector_cluster_id:
         description: Their cluster ID, written as an IPv4 address.
         type: str
@@ -120,10 +123,10 @@ options:
         type: list
         elements: str
       bgp_configuration:
-        description: Fields of BGPConfiguration, merged last.
+        description: Fields of BGPConfiguration, merged last; not those that are said above.
         type: dict
       felix_configuration:
-        description: Fields of FelixConfiguration, merged last.
+        description: Fields of FelixConfiguration, merged last; not those that are said above.
         type: dict
       values:
         description: Values of the chart, merged last.
@@ -158,7 +161,7 @@ def calico_values(settings: t.Any) -> t.Dict[str, t.Any]:
     try:
         return _calico.values(plain(settings))
     except (ValueError, KeyError, TypeError) as error:
-        raise AnsibleFilterError(f"calico_values: {error}.") from error
+        raise AnsibleFilterError(f"calico_values: {error}.") from None
 
 
 class FilterModule:

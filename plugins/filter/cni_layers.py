@@ -59,7 +59,7 @@ def cni_layers(cni: t.Any, encapsulation: t.Any = "", encryption: t.Any = "") ->
     try:
         return _cni.layers(plain(cni), plain(encapsulation), plain(encryption))
     except ValueError as error:
-        raise AnsibleFilterError(f"cni_layers: {error}.") from error
+        raise AnsibleFilterError(f"cni_layers: {error}.") from None
 
 
 class FilterModule:

@@ -20,6 +20,7 @@ description:
   - Subtracts from the MTU of the nodes' network what each layer of encapsulation adds to a packet.
   - With IPv4 between the nodes that is 50 bytes for VXLAN and Geneve, 20 for IP-in-IP, 60 for WireGuard; with IPv6 between the nodes 70,
     70, 40 and 80.
+  - Pods have the IP version of the nodes. What is too small for it (576 bytes, with IPv6 1280) is refused.
   - Cilium is told the MTU of the network and subtracts by itself, for WireGuard more than is needed; O(cni) gives what is subtracted.
 positional: encapsulation, ip_version, cni
 options:
@@ -76,9 +77,10 @@ def cni_mtu(mtu: t.Any, encapsulation: t.Any = "none", ip_version: t.Any = 4, cn
         if layer not in OVERHEAD:
             raise AnsibleFilterError(f"cni_mtu: the encapsulation is {layer!r}, but must be one of {', '.join(sorted(OVERHEAD))}.")
     result = pod_mtu(cni, link, layers, version)
-    if result < 576:
+    if result < LEAST_MTU[version]:
         raise AnsibleFilterError(
-            f"cni_mtu: an MTU of {link} leaves {result} bytes behind {', '.join(layers)}, but pods need at least 576; raise the MTU of the nodes."
+            f"cni_mtu: an MTU of {link} leaves {result} bytes behind {', '.join(layers)}, but pods with IPv{version} need at least "
+            f"{LEAST_MTU[version]}; raise the MTU of the nodes."
         )
     return result
 

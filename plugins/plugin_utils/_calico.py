@@ -14,8 +14,12 @@ import ipaddress
 import re
 import typing as t
 
-from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._calico_selector import SelectorError, parse
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._addresses import AddressError, parse_range
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._calico_selector import SelectorError, Test, parse
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cni import LEAST_MTU, encapsulation_of
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._helm_values import merge, told, whole_number
 
+Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
 Network = t.Union[ipaddress.IPv4Network, ipaddress.IPv6Network]
 Object = t.Dict[str, t.Any]
 
@@ -45,22 +49,40 @@ REFLECTOR_ANNOTATION = "projectcalico.org/RouteReflectorClusterID"
 OWNER_LABELS = {"app.kubernetes.io/managed-by": "baremetal.kubernetes"}
 
 # RFC 1123, as the API server wants the name of an object
-_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?")
-_AS_NUMBERS = range(1, 2**32)
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_NAME = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*")
+_MOST_AS_NUMBER = 2**32 - 1
+# in bytes: TCP_MD5SIG_MAXKEYLEN of Linux; a session with a longer one never comes up
+_LONGEST_PASSWORD = 80
+# what Calico takes from an IPv6 pool when it is told nothing
+_BLOCK_SIZE_IPV6 = 122
+
+_PEER_KEYS = ("name", "address", "port", "as_number", "node_selector", "password", "password_secret", "spec")
+# Fields that this collection has to know, by what they are said with: the expected sessions are computed from these.
+_PEER_SAID = {
+    "peerIP": "address",
+    "asNumber": "as_number",
+    "node": "node_selector",
+    "nodeSelector": "node_selector",
+    "peerSelector": "address",
+    "localWorkloadSelector": "node_selector",
+    "password": "password",
+}
+_BGP_SAID = {
+    "asNumber": "cni_calico_as_number",
+    "listenPort": "cni_calico_bgp_port",
+    "nodeToNodeMeshEnabled": "cni_calico_mesh",
+    "nodeMeshPassword": "cni_calico_bgp_password",
+    "serviceClusterIPs": "cni_calico_advertise_cluster_ips",
+    "serviceExternalIPs": "cni_calico_advertise_external_ips",
+    "serviceLoadBalancerIPs": "cni_calico_advertise_load_balancer_ips",
+}
+_FELIX_SAID = {"wireguardEnabled": "cluster_cni_encryption", "wireguardEnabledV6": "cluster_cni_encryption"}
+_ADVERTISED = {"serviceExternalIPs": "advertise_external_ips", "serviceLoadBalancerIPs": "advertise_load_balancer_ips"}
 
 
 class CalicoError(ValueError):
-    """One sentence about a setting."""
-
-
-def _number(value: t.Any, what: str, allowed: range) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = -1
-    if isinstance(value, bool) or number not in allowed:
-        raise CalicoError(f"{what} is {value!r}, but must be a number from {allowed[0]} to {allowed[-1]}")
-    return number
+    """One sentence about a setting, by the name of the role's variable."""
 
 
 def networks(cidrs: t.Any, what: str) -> t.List[Network]:
@@ -71,77 +93,80 @@ def networks(cidrs: t.Any, what: str) -> t.List[Network]:
         raise CalicoError(f"{what} is {cidrs!r}: {error}") from None
 
 
-def cidrs_of(ranges: t.Iterable[t.Any], what: str) -> t.List[str]:
-    """The networks that make up addresses, networks and ranges FIRST-LAST."""
-    found: t.List[str] = []
-    for text in map(str, ranges):
-        first, dash, last = text.partition("-")
-        try:
-            if dash:
-                ends = ipaddress.ip_address(first.strip()), ipaddress.ip_address(last.strip())
-                found += map(str, ipaddress.summarize_address_range(*ends))
-            else:
-                found.append(str(ipaddress.ip_network(text)))
-        except (ValueError, TypeError) as error:
-            raise CalicoError(f"{what} has {text!r}: {error}") from None
-    return list(dict.fromkeys(found))
+def _cidrs(item: t.Any, option: str) -> t.List[str]:
+    """The networks that make up an address, a network or a range FIRST-LAST."""
+    try:
+        found = parse_range(item)
+    except AddressError as error:
+        raise CalicoError(f"cni_calico_{option} has {item!r}, which {error}") from None
+    make = ipaddress.IPv4Address if found.version == 4 else ipaddress.IPv6Address
+    return [str(net) for net in ipaddress.summarize_address_range(make(found.first), make(found.last))]
 
 
 def release(version: t.Any) -> t.Tuple[int, int]:
     """Major and minor of a release of Calico."""
-    found = re.fullmatch(r"v?(\d+)\.(\d+)\.\d+", str(version))
+    found = re.fullmatch(r"(\d+)\.(\d+)\.\d+", str(version))
     if not found:
-        raise CalicoError(f"the version of Calico is {version!r}, but must be one such as 3.32.4")
+        raise CalicoError(f"cni_calico_version is {version!r}, but must be a release such as 3.32.4, without a v")
     numbers = int(found[1]), int(found[2])
     if numbers < OLDEST:
-        raise CalicoError(f"the version of Calico is {version}, but {'.'.join(map(str, OLDEST))} is the oldest that can be installed")
+        raise CalicoError(f"cni_calico_version is {version}, but {'.'.join(map(str, OLDEST))} is the oldest that can be installed")
     return numbers
 
 
 def _encapsulation(settings: t.Mapping[str, t.Any]) -> str:
-    name = settings.get("encapsulation") or "none"
-    if name not in ENCAPSULATIONS:
-        raise CalicoError(f"the encapsulation is {name!r}, but Calico has {', '.join(ENCAPSULATIONS)}")
-    return str(name)
+    return encapsulation_of("calico", settings.get("encapsulation") or "")
 
 
 def bgp_enabled(settings: t.Mapping[str, t.Any]) -> bool:
     """VXLAN needs no BGP between the nodes; routers outside, and Services told to them, do."""
-    wanted = ("peers", "route_reflectors", "advertise_external_ips", "advertise_load_balancer_ips")
-    asked = settings.get("advertise_cluster_ips") or any(settings.get(name) for name in wanted)
-    return bool(asked) or not _encapsulation(settings).startswith("vxlan")
+    wanted = ("peers", "route_reflectors", "advertise_cluster_ips", *_ADVERTISED.values())
+    return any(settings.get(name) for name in wanted) or not _encapsulation(settings).startswith("vxlan")
 
 
 def families(settings: t.Mapping[str, t.Any]) -> t.List[int]:
     """IP versions of the pods."""
-    return sorted({net.version for net in networks(settings["pod_cidr"], "the pod network")})
+    return sorted({net.version for net in networks(settings["pod_cidr"], "cluster_pod_cidr")})
 
 
-def _extra(settings: t.Mapping[str, t.Any], option: str, field: str, instead: str) -> t.Mapping[str, t.Any]:
-    """Fields that the user adds; one that this collection has to know is refused."""
-    extra: t.Mapping[str, t.Any] = settings.get(option) or {}
-    if field in extra:
-        raise CalicoError(f"{option} has the field {field}, but that is said with {instead}")
-    return extra
+def _listed(settings: t.Mapping[str, t.Any], option: str, name: str) -> t.List[t.Any]:
+    items = settings.get(option) or []
+    if not isinstance(items, list):
+        raise CalicoError(f"{name} must be a list")
+    return items
 
 
-def merge(base: t.Mapping[str, t.Any], more: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
-    """A copy with the fields of more; dictionaries are merged, anything else is replaced."""
-    result = dict(base)
-    for key, value in more.items():
-        old = result.get(key)
-        result[key] = merge(old, value) if isinstance(old, t.Mapping) and isinstance(value, t.Mapping) else value
-    return result
+def _fields(fields: t.Any, name: str, said: t.Mapping[str, str]) -> t.Mapping[str, t.Any]:
+    """Fields that the user adds; those that have a variable of their own are refused."""
+    if not isinstance(fields or {}, t.Mapping):
+        raise CalicoError(f"{name} must be a dict")
+    refused = [f"{field} ({said[field]})" for field in fields or {} if field in said]
+    if refused:
+        raise CalicoError(f"{name} has fields that are said with variables of their own: {', '.join(refused)}; take these")
+    return fields or {}
 
 
 # --- values of the chart
 
 
+def _block_size(settings: t.Mapping[str, t.Any], net: Network) -> int:
+    if net.version == 6:
+        return _BLOCK_SIZE_IPV6
+    return whole_number(settings.get("block_size", 26), "cni_calico_block_size", 20, 32)
+
+
 def _pools(settings: t.Mapping[str, t.Any]) -> t.List[Object]:
     encapsulation = _encapsulation(settings)
     pools = []
-    for net in networks(settings["pod_cidr"], "the pod network"):
-        pool = {
+    for net in networks(settings["pod_cidr"], "cluster_pod_cidr"):
+        size, nodes = _block_size(settings, net), int(settings.get("nodes") or 1)
+        blocks = 2 ** (size - net.prefixlen) if size >= net.prefixlen else 0
+        if nodes > blocks:
+            larger = "a larger number as cni_calico_block_size, or a larger network" if net.version == 4 else "a larger network"
+            raise CalicoError(
+                f"cluster_pod_cidr {net} has {blocks} blocks of /{size}, but each of the {nodes} nodes needs one; take {larger}"
+            )
+        pool: Object = {
             "cidr": str(net),
             # IP-in-IP is for IPv4 only; the operator refuses it here.
             "encapsulation": ENCAPSULATIONS["none" if net.version == 6 and encapsulation.startswith("ipip") else encapsulation],
@@ -149,38 +174,45 @@ def _pools(settings: t.Mapping[str, t.Any]) -> t.List[Object]:
             "nodeSelector": "all()",
         }
         if net.version == 4:
-            size = _number(settings.get("block_size", 26), "the block size", range(20, 33))
-            if size < net.prefixlen:
-                raise CalicoError(f"the block size is /{size}, but blocks are cut from the pod network {net}; take a larger number")
-            nodes = int(settings.get("nodes") or 1)
-            if nodes > 2 ** (size - net.prefixlen):
-                raise CalicoError(
-                    f"the pod network {net} has {2 ** (size - net.prefixlen)} blocks of /{size}, but each of the {nodes} nodes needs one; "
-                    "take a larger number as block size, or a larger pod network"
-                )
             pool["blockSize"] = size
         pools.append(pool)
     return pools
 
 
-def _api_server(endpoint: t.Any) -> t.Dict[str, str]:
-    host, colon, port = str(endpoint).rpartition(":")
+def _pod_mtu(settings: t.Mapping[str, t.Any]) -> int:
+    return whole_number(settings["pod_mtu"], "the MTU of pods", max(LEAST_MTU[family] for family in families(settings)), 65535)
+
+
+def _dataplane(settings: t.Mapping[str, t.Any]) -> str:
+    mode = settings.get("proxy_mode", "ipvs")
+    if mode not in DATAPLANES:
+        raise CalicoError(f"cluster_proxy_mode is {mode!r}, but must be one of {', '.join(DATAPLANES)}")
+    return DATAPLANES[mode]
+
+
+def _api_server(settings: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
+    """Where the API server is, for Calico in the place of kube-proxy; empty beside it."""
+    if _dataplane(settings) != "BPF":
+        return {}
+    endpoint = settings.get("api_endpoint", "")
+    host, dummy, port = str(endpoint).rpartition(":")
     if not host or not port.isdigit():
         raise CalicoError(f"the address of the API server is {endpoint!r}, but without kube-proxy Calico needs host and port of it")
     return {"host": host.strip("[]"), "port": port}
+
+
+def _values(settings: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    return _fields(settings.get("values"), "cni_calico_values", {})
 
 
 def values(settings: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """Values of chart tigera-operator."""
     version = release(settings["version"])
     group = _group(settings)
-    proxy_mode = settings.get("proxy_mode", "ipvs")
-    if proxy_mode not in DATAPLANES:
-        raise CalicoError(f"the proxy mode is {proxy_mode!r}, but must be one of {', '.join(DATAPLANES)}")
     network: Object = {
         "bgp": "Enabled" if bgp_enabled(settings) else "Disabled",
-        "linuxDataplane": DATAPLANES[proxy_mode],
-        "mtu": _number(settings["pod_mtu"], "the MTU of pods", range(576, 65536)),
+        "linuxDataplane": _dataplane(settings),
+        "mtu": _pod_mtu(settings),
         "ipPools": _pools(settings),
     }
     for family in families(settings):
@@ -207,9 +239,9 @@ def values(settings: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
         operator["registry"] = registry
     if operator:
         result["tigeraOperator"] = operator
-    if proxy_mode == "none":
-        result["kubernetesServiceEndpoint"] = _api_server(settings.get("api_endpoint", ""))
-    return merge(result, settings.get("values") or {})
+    if _api_server(settings):
+        result["kubernetesServiceEndpoint"] = _api_server(settings)
+    return merge(result, _values(settings))
 
 
 def workloads(settings: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, str]]:
@@ -231,12 +263,12 @@ def workloads(settings: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, str]]:
 def _group(settings: t.Mapping[str, t.Any]) -> str:
     group = str(settings.get("api_group") or V1)
     if group not in (V1, V3):
-        raise CalicoError(f"the API group is {group!r}, but must be {V1} or {V3}")
+        raise CalicoError(f"cni_calico_api_group is {group!r}, but must be {V1} or {V3}")
     if group == V3 and release(settings["version"]) < CRDS_FROM_OPERATOR:
-        raise CalicoError(f"the API group is {V3}, but Calico {settings['version']} has {V1} only; take that, or Calico 3.32 or later")
+        raise CalicoError(f"cni_calico_api_group is {V3}, but Calico {settings['version']} has {V1} only; take that, or Calico 3.32 or later")
     if group == V3 and int(settings.get("kubernetes_minor") or 0) < V3_KUBERNETES_MINOR:
         raise CalicoError(
-            f"the API group is {V3}, but that needs MutatingAdmissionPolicy, served by Kubernetes from 1.{V3_KUBERNETES_MINOR} on; take {V1}"
+            f"cni_calico_api_group is {V3}, but that needs MutatingAdmissionPolicy, served by Kubernetes from 1.{V3_KUBERNETES_MINOR} on; take {V1}"
         )
     return group
 
@@ -250,48 +282,116 @@ def _secret_key(name: str, key: str) -> Object:
     return {"secretKeyRef": {"name": name, "key": key}}
 
 
-def _peer(peer: t.Mapping[str, t.Any]) -> t.Tuple[str, Object]:
-    unknown = sorted(set(peer) - {"name", "address", "port", "as_number", "node_selector", "password", "password_secret", "spec"})
+# --- a BGP peer, field by field
+
+
+def _title(peer: t.Mapping[str, t.Any]) -> str:
+    return f"BGP peer {peer.get('name', '(without name)')} (cni_calico_bgp_peers)"
+
+
+def _peer_keys(peer: t.Mapping[str, t.Any]) -> None:
+    unknown = sorted(map(str, set(peer) - set(_PEER_KEYS)))
     if unknown:
-        raise CalicoError(f"a BGP peer has the unknown key {unknown[0]!r}; other fields of a BGPPeer belong under spec")
+        raise CalicoError(f"{_title(peer)} has the unknown key {unknown[0]!r}; other fields of a BGPPeer belong under spec")
+
+
+def _peer_name(peer: t.Mapping[str, t.Any]) -> str:
     name = str(peer.get("name", ""))
     if not _NAME.fullmatch(name) or name == REFLECTORS:
-        raise CalicoError(f"a BGP peer has the name {name!r}, but must have lower case letters, digits, '-' and '.' only, and not {REFLECTORS}")
+        raise CalicoError(f"{_title(peer)} must have a name of lower case letters, digits, '-' and '.' only, and not {REFLECTORS}")
+    return name
+
+
+def _peer_ip(peer: t.Mapping[str, t.Any]) -> str:
     try:
         address = ipaddress.ip_address(str(peer.get("address", "")))
     except ValueError:
-        raise CalicoError(f"BGP peer {name} has the address {peer.get('address', '')!r}, but must have an IP address") from None
-    text = str(address)
-    if peer.get("port"):
-        port = _number(peer["port"], f"the port of BGP peer {name}", range(1, 65536))
-        text = f"[{text}]:{port}" if address.version == 6 else f"{text}:{port}"
-    spec: Object = {"peerIP": text, "asNumber": _number(peer.get("as_number"), f"the AS number of BGP peer {name}", _AS_NUMBERS)}
-    if peer.get("node_selector"):
-        try:
-            parse(str(peer["node_selector"]))
-        except SelectorError as error:
-            raise CalicoError(f"the node_selector of BGP peer {name} cannot be read: {error}") from None
-        spec["nodeSelector"] = str(peer["node_selector"])
+        raise CalicoError(f"{_title(peer)} has the address {peer.get('address', '')!r}, but must have an IP address") from None
+    if not peer.get("port"):
+        return str(address)
+    port = whole_number(peer["port"], f"the port of {_title(peer)}", 1, 65535)
+    return f"[{address}]:{port}" if address.version == 6 else f"{address}:{port}"
+
+
+def peer_as_number(peer: t.Mapping[str, t.Any]) -> int:
+    """AS number of a router."""
+    return whole_number(peer.get("as_number"), f"the AS number of {_title(peer)}", 1, _MOST_AS_NUMBER)
+
+
+def peer_is_for(peer: t.Mapping[str, t.Any]) -> Test:
+    """Tells for the labels of a node whether it has a session with this router."""
+    try:
+        return parse(str(peer.get("node_selector") or "all()"))
+    except SelectorError as error:
+        raise CalicoError(f"the node_selector of {_title(peer)} cannot be read: {error}") from None
+
+
+def _password(password: t.Any, what: str) -> str:
+    """Never shown."""
+    length = len(str(password).encode())
+    if length > _LONGEST_PASSWORD:
+        raise CalicoError(f"the password of {what} has {length} bytes, but Linux takes {_LONGEST_PASSWORD} at most")
+    return str(password)
+
+
+def _peer_password(peer: t.Mapping[str, t.Any]) -> t.Optional[Object]:
     secret = peer.get("password_secret") or {}
     if secret and peer.get("password"):
-        raise CalicoError(f"BGP peer {name} has both password and password_secret; take one")
+        raise CalicoError(f"{_title(peer)} has both password and password_secret; take one")
     if secret:
-        if set(secret) != {"name", "key"}:
-            raise CalicoError(f"the password_secret of BGP peer {name} must have name and key")
-        spec["password"] = _secret_key(str(secret["name"]), str(secret["key"]))
-    elif peer.get("password"):
-        spec["password"] = _secret_key(PASSWORDS, name)
-    return name, merge(spec, peer.get("spec") or {})
+        if not isinstance(secret, t.Mapping) or set(secret) != {"name", "key"}:
+            raise CalicoError(f"the password_secret of {_title(peer)} must have name and key")
+        return _secret_key(str(secret["name"]), str(secret["key"]))
+    if _password(peer.get("password") or "", _title(peer)):
+        return _secret_key(PASSWORDS, str(peer.get("name", "")))
+    return None
+
+
+def _peer_fields(peer: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    return _fields(peer.get("spec"), f"the spec of {_title(peer)}", _PEER_SAID)
+
+
+_PEER_RULES: t.Tuple[t.Callable[..., t.Any], ...] = (
+    _peer_keys,
+    _peer_name,
+    _peer_ip,
+    peer_as_number,
+    peer_is_for,
+    _peer_password,
+    _peer_fields,
+)
+
+
+def _peer(peer: t.Mapping[str, t.Any]) -> t.Tuple[str, Object]:
+    for rule in _PEER_RULES:
+        rule(peer)
+    spec: Object = {"peerIP": _peer_ip(peer), "asNumber": peer_as_number(peer)}
+    if peer.get("node_selector"):
+        spec["nodeSelector"] = str(peer["node_selector"])
+    password = _peer_password(peer)
+    if password:
+        spec["password"] = password
+    return _peer_name(peer), merge(spec, _peer_fields(peer))
+
+
+def routers(settings: t.Mapping[str, t.Any]) -> t.List[t.Mapping[str, t.Any]]:
+    """The configured peers, each a dict and with a name of its own."""
+    found = _listed(settings, "peers", "cni_calico_bgp_peers")
+    if not all(isinstance(peer, t.Mapping) for peer in found):
+        # not shown: it may hold a password
+        raise CalicoError("cni_calico_bgp_peers must be a list of dicts with name, address and as_number")
+    names = [str(peer.get("name", "")) for peer in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise CalicoError(f"cni_calico_bgp_peers has two with the name {name}; each needs its own")
+    if settings.get("node_password") and any(peer.get("password") for peer in found if peer.get("name") == NODES_KEY):
+        raise CalicoError(f"cni_calico_bgp_peers has a password for {NODES_KEY}, which stands for sessions between nodes; rename it")
+    return found
 
 
 def _peers(settings: t.Mapping[str, t.Any]) -> t.List[Object]:
-    found = [_peer(peer) for peer in settings.get("peers") or []]
-    names = [name for name, _spec in found]
-    for name in names:
-        if names.count(name) > 1:
-            raise CalicoError(f"two BGP peers have the name {name}")
-    objects = [_calico(settings, "BGPPeer", name, spec) for name, spec in found]
-    if settings.get("route_reflectors"):
+    objects = [_calico(settings, "BGPPeer", *_peer(peer)) for peer in routers(settings)]
+    if reflectors(settings):
         spec = {"nodeSelector": "all()", "peerSelector": f"{REFLECTOR_LABEL} == 'true'"}
         if settings.get("node_password"):
             spec["password"] = _secret_key(PASSWORDS, NODES_KEY)
@@ -299,27 +399,68 @@ def _peers(settings: t.Mapping[str, t.Any]) -> t.List[Object]:
     return objects
 
 
+# --- BGP of the nodes
+
+
+def as_number(settings: t.Mapping[str, t.Any]) -> int:
+    """AS number of the nodes."""
+    return whole_number(settings.get("as_number", 64512), "cni_calico_as_number", 1, _MOST_AS_NUMBER)
+
+
+def _bgp_port(settings: t.Mapping[str, t.Any]) -> int:
+    return whole_number(settings.get("bgp_port", 179), "cni_calico_bgp_port", 1, 65535)
+
+
+def _node_password(settings: t.Mapping[str, t.Any]) -> str:
+    return _password(settings.get("node_password") or "", "the nodes (cni_calico_bgp_password)")
+
+
+def reflectors(settings: t.Mapping[str, t.Any]) -> t.Set[Address]:
+    """Addresses of the route reflectors. Where the nodes are known, they are named by these names; else by address."""
+    known: t.Optional[t.Mapping[str, str]] = settings.get("node_ips")
+    found = set()
+    for name in map(str, _listed(settings, "route_reflectors", "cni_calico_route_reflectors")):
+        if known is not None and name not in known:
+            raise CalicoError(f"cni_calico_route_reflectors has {name!r}, but must have inventory names of nodes: {', '.join(known)}")
+        found.add(ipaddress.ip_address(name if known is None else known[name]))
+    return found
+
+
+def _cluster_id(settings: t.Mapping[str, t.Any]) -> str:
+    cluster_id = str(settings.get("route_reflector_cluster_id") or "244.0.0.1")
+    try:
+        return str(ipaddress.IPv4Address(cluster_id))
+    except ValueError:
+        raise CalicoError(f"cni_calico_route_reflector_cluster_id is {cluster_id!r}, but must be written as an IPv4 address") from None
+
+
 def mesh_wanted(settings: t.Mapping[str, t.Any]) -> bool:
     """Reflectors take the place of the mesh."""
-    return bool(settings.get("mesh", True)) and not settings.get("route_reflectors")
+    mesh, instead = bool(settings.get("mesh", True)), settings.get("route_reflectors") or settings.get("peers")
+    if not mesh and not instead and int(settings.get("nodes") or 1) > 1 and not _encapsulation(settings).startswith("vxlan"):
+        raise CalicoError(
+            "cni_calico_mesh is false, but then nobody tells the nodes where pods of other nodes are; "
+            "name cni_calico_route_reflectors or cni_calico_bgp_peers, or leave it true"
+        )
+    return mesh and not settings.get("route_reflectors")
+
+
+def _bgp_fields(settings: t.Mapping[str, t.Any]) -> t.Mapping[str, t.Any]:
+    return _fields(settings.get("bgp_configuration"), "cni_calico_bgp_configuration", _BGP_SAID)
 
 
 def bgp_configuration(settings: t.Mapping[str, t.Any], mesh: bool) -> Object:
     """BGPConfiguration default, with the mesh on or off."""
-    spec: Object = {
-        "asNumber": _number(settings.get("as_number", 64512), "the AS number", _AS_NUMBERS),
-        "listenPort": _number(settings.get("bgp_port", 179), "the BGP port", range(1, 65536)),
-        "nodeToNodeMeshEnabled": mesh,
-    }
-    if mesh and settings.get("node_password"):
+    spec: Object = {"asNumber": as_number(settings), "listenPort": _bgp_port(settings), "nodeToNodeMeshEnabled": mesh}
+    if mesh and _node_password(settings):
         spec["nodeMeshPassword"] = _secret_key(PASSWORDS, NODES_KEY)
     if settings.get("advertise_cluster_ips"):
-        spec["serviceClusterIPs"] = [{"cidr": str(net)} for net in networks(settings["service_cidr"], "the service network")]
-    for field, option in (("serviceExternalIPs", "advertise_external_ips"), ("serviceLoadBalancerIPs", "advertise_load_balancer_ips")):
-        if settings.get(option):
-            spec[field] = [{"cidr": cidr} for cidr in cidrs_of(settings[option], option)]
-    extra = _extra(settings, "bgp_configuration", "nodeToNodeMeshEnabled", "mesh")
-    return _calico(settings, "BGPConfiguration", "default", merge(spec, extra))
+        spec["serviceClusterIPs"] = [{"cidr": str(net)} for net in networks(settings["service_cidr"], "cluster_service_cidr")]
+    for field, option in _ADVERTISED.items():
+        cidrs = [cidr for item in _listed(settings, option, f"cni_calico_{option}") for cidr in _cidrs(item, option)]
+        if cidrs:
+            spec[field] = [{"cidr": cidr} for cidr in dict.fromkeys(cidrs)]
+    return _calico(settings, "BGPConfiguration", "default", merge(spec, _bgp_fields(settings)))
 
 
 def felix_configuration(settings: t.Mapping[str, t.Any]) -> Object:
@@ -328,16 +469,14 @@ def felix_configuration(settings: t.Mapping[str, t.Any]) -> Object:
     spec: Object = {"wireguardEnabled": wireguard and 4 in families(settings)}
     if 6 in families(settings):
         spec["wireguardEnabledV6"] = wireguard
-    extra = _extra(settings, "felix_configuration", "wireguardEnabled", "encryption")
-    return _calico(settings, "FelixConfiguration", "default", merge(spec, extra))
+    fields = _fields(settings.get("felix_configuration"), "cni_calico_felix_configuration", _FELIX_SAID)
+    return _calico(settings, "FelixConfiguration", "default", merge(spec, fields))
 
 
 def _secrets(settings: t.Mapping[str, t.Any]) -> t.List[Object]:
-    data = {str(peer["name"]): str(peer["password"]) for peer in settings.get("peers") or [] if peer.get("password")}
-    if settings.get("node_password"):
-        if NODES_KEY in data:
-            raise CalicoError(f"a BGP peer with a password has the name {NODES_KEY}, which stands for sessions between nodes; rename it")
-        data[NODES_KEY] = str(settings["node_password"])
+    data = {str(peer["name"]): str(peer["password"]) for peer in routers(settings) if peer.get("password")}
+    if _node_password(settings):
+        data[NODES_KEY] = _node_password(settings)
     return [{"name": PASSWORDS, "namespace": NAMESPACE, "labels": dict(OWNER_LABELS), "data": data}] if data else []
 
 
@@ -379,7 +518,43 @@ def resources(settings: t.Mapping[str, t.Any], mesh: t.Optional[bool] = None) ->
         "workloads": workloads(settings),
         "bgp": bgp_enabled(settings),
         "mesh": mesh_wanted(settings),
+        "crds_from_operator": release(settings["version"]) >= CRDS_FROM_OPERATOR,
     }
+
+
+# Each looks at settings of its own, so that one fault does not hide another.
+_RULES: t.Tuple[t.Callable[..., t.Any], ...] = (
+    lambda settings: release(settings["version"]),
+    _group,
+    _encapsulation,
+    _dataplane,
+    _api_server,
+    _pools,
+    _pod_mtu,
+    as_number,
+    _bgp_port,
+    mesh_wanted,
+    _node_password,
+    reflectors,
+    _cluster_id,
+    routers,
+    _bgp_fields,
+    felix_configuration,
+    _values,
+)
+
+
+def problems(settings: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Everything that is wrong with the settings, one sentence each."""
+    found = [text for rule in _RULES for text in told(rule, settings)]
+    if not told(routers, settings):
+        found += [text for peer in routers(settings) for rule in _PEER_RULES for text in told(rule, peer)]
+    for option in _ADVERTISED.values():
+        name = f"cni_calico_{option}"
+        wrong = told(_listed, settings, option, name)
+        found += wrong or [text for item in _listed(settings, option, name) for text in told(_cidrs, item, option)]
+    # the same rule may be asked by two others
+    return [f"{text}." for text in dict.fromkeys(found)]
 
 
 def reflector_nodes(settings: t.Mapping[str, t.Any], nodes: t.Iterable[t.Mapping[str, t.Any]]) -> t.List[Object]:
@@ -387,20 +562,15 @@ def reflector_nodes(settings: t.Mapping[str, t.Any], nodes: t.Iterable[t.Mapping
 
     With the UID, so that a node that left in the meantime is not made again.
     """
-    reflectors = {str(ipaddress.ip_address(address)) for address in settings.get("route_reflectors") or []}
-    cluster_id = str(settings.get("route_reflector_cluster_id") or "244.0.0.1")
-    try:
-        ipaddress.IPv4Address(cluster_id)
-    except ValueError:
-        raise CalicoError(f"the cluster ID of the route reflectors is {cluster_id!r}, but must be written as an IPv4 address") from None
+    wanted, cluster_id = reflectors(settings), _cluster_id(settings)
     found, seen = [], set()
     for node in nodes:
         metadata: Object = {"name": node["name"], "uid": node["uid"]}
-        own = reflectors & {str(ipaddress.ip_address(address)) for address in node["addresses"]}
+        own = wanted & {ipaddress.ip_address(address) for address in node["addresses"]}
         if own:
             seen |= own
             metadata |= {"labels": {REFLECTOR_LABEL: "true"}, "annotations": {REFLECTOR_ANNOTATION: cluster_id}}
         found.append({"apiVersion": "v1", "kind": "Node", "metadata": metadata})
-    if reflectors - seen:
-        raise CalicoError(f"the route reflector {sorted(reflectors - seen)[0]} is the address of no node of the cluster")
+    if wanted - seen:
+        raise CalicoError(f"the route reflector {min(map(str, wanted - seen))} is the address of no node of the cluster")
     return found

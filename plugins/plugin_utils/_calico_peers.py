@@ -11,9 +11,7 @@ import ipaddress
 import typing as t
 
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _calico
-from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._calico_selector import SelectorError, parse
-
-Address = t.Union[ipaddress.IPv4Address, ipaddress.IPv6Address]
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._calico import Address
 
 
 class _Node(t.NamedTuple):
@@ -25,7 +23,7 @@ class _Node(t.NamedTuple):
 
 
 def _nodes(items: t.Iterable[t.Mapping[str, t.Any]], settings: t.Mapping[str, t.Any]) -> t.List[_Node]:
-    reflectors = {ipaddress.ip_address(address) for address in settings.get("route_reflectors") or []}
+    reflectors = _calico.reflectors(settings)
     versions = _calico.families(settings)
     found = []
     for item in items:
@@ -45,15 +43,11 @@ def _same_version(own: t.Iterable[Address], others: t.Iterable[Address]) -> t.Se
 
 def _configured(node: _Node, nodes: t.Sequence[_Node], settings: t.Mapping[str, t.Any]) -> t.Set[Address]:
     found: t.Set[Address] = set()
-    for peer in settings.get("peers") or []:
-        address = ipaddress.ip_address(peer["address"])
-        try:
-            chosen = parse(peer.get("node_selector") or "all()")
-        except SelectorError as error:
-            raise _calico.CalicoError(f"the node_selector of BGP peer {peer.get('name', '')} cannot be read: {error}") from None
+    for peer in _calico.routers(settings):
+        address, chosen = ipaddress.ip_address(peer["address"]), _calico.peer_is_for(peer)
         if chosen(node.labels):
             found |= _same_version(node.addresses, {address}) - node.addresses
-        if address in node.addresses and int(peer["as_number"]) == int(settings.get("as_number", 64512)):
+        if address in node.addresses and _calico.peer_as_number(peer) == _calico.as_number(settings):
             # A peer that is a node of the cluster gets the other half of the session by itself.
             found |= {other for item in nodes if chosen(item.labels) for other in item.addresses if other.version == address.version}
     return found - node.addresses

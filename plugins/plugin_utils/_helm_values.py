@@ -47,3 +47,31 @@ def address(text: t.Any, name: str) -> Address:
         return parse_address(text)
     except AddressError as error:
         raise ValuesError(f"{name} {text!r} {error}") from None
+
+
+def told(check: t.Callable[..., t.Any], *arguments: t.Any) -> t.List[str]:
+    """What a check has to say: its one sentence, or nothing."""
+    try:
+        check(*arguments)
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
+def whole_number(value: t.Any, name: str, least: int, most: int) -> int:
+    """The number in the setting with this name."""
+    if isinstance(value, bool) or not str(value).isdecimal() or not least <= int(value) <= most:
+        raise ValuesError(f"{name} is {value!r}, but must be a number from {least} to {most}")
+    return int(value)
+
+
+def of_type(value: t.Any, kind: type, name: str) -> None:
+    """Refuse what is no list or no dict in the setting with this name; not shown, because it may be a password."""
+    if not isinstance(value, kind):
+        raise ValuesError(f"{name} must be a {kind.__name__}")
+
+
+def refuse(problems: t.Sequence[str]) -> None:
+    """All of them in one error."""
+    if problems:
+        raise ValuesError("; ".join(problems))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -78,6 +79,7 @@ def answer(state, params):
                  for name, address in state["hosts"].items()]
         status = "pass" if state["installed"] else "fail"
         return {"installation": state["installation"], "mesh": state["mesh"], "operator": state["operator"], "nodes": nodes,
+                "rolled_out": state["installed"] and not state["rollout_fails"],
                 "checks": [{"id": "calico_address/cp1", "status": status, "observed": "", "wanted": "", "fix": ""}]}
     if NAME == "helm" and params.get("release_state") == "absent":
         state["values"] = None
@@ -172,10 +174,17 @@ def bgp(calls):
     for name, params in calls:
         if name == "kube_apply":
             found += [("mesh", item["spec"]["nodeToNodeMeshEnabled"]) for item in params["objects"] if item["kind"] == "BGPConfiguration"]
-            found += [("reflectors",) for item in params["objects"][:1] if item["kind"] == "Node"]
+            found += [("reflectors",) for item in params["objects"][-1:] if item["kind"] == "Node"]
         if name == "calico_node_status":
             found.append(("sessions", *params["expected_peers"]))
     return found
+
+
+def executed(output, host):
+    """Tasks of the role that ran on a host, from the table at the end: neither those skipped nor static imports are counted."""
+    (line,) = [line for line in output.splitlines() if re.match(rf"{host} +\d+ +\d+ ", line)]
+    # without the task of the play that includes the role
+    return int(line.split()[1]) - 1
 
 
 def test_what_is_rendered(cluster):
@@ -200,7 +209,7 @@ def test_a_new_cluster_and_a_second_run(cluster):
     assert enabled == [False, True], "the operator alone, then the Installation"
     steps = [name for name, dummy in calls if name not in ("helm_binary", "node_state")]
     assert steps == [
-        "kube_nodes", "calico_nodes", "helm", "kube_rollout", "calico_nodes", "helm", "kube_apply", "kube_rollout", "calico_nodes",
+        "calico_nodes", "helm", "kube_rollout", "calico_nodes", "helm", "kube_apply", "kube_rollout", "calico_nodes",
         "calico_node_status", "calico_node_status", "calico_node_status",
     ]  # fmt: skip
     expected = {tuple(params["expected_peers"]) for name, params in calls if name == "calico_node_status"}
@@ -212,7 +221,20 @@ def test_a_new_cluster_and_a_second_run(cluster):
     assert code == 0, output
     assert "changed=0" in output and "changed=1" not in output
     steps = [name for name, dummy in calls if name != "node_state"]
-    assert steps == ["kube_nodes", "calico_nodes", "helm_binary", "helm", "kube_apply", "kube_rollout", *["calico_node_status"] * 3]
+    assert steps == ["calico_nodes", "helm_binary", "helm", "kube_apply", *["calico_node_status"] * 3]
+    (looked,) = [params for name, params in calls if name == "calico_nodes"]
+    assert {item["name"] for item in looked["workloads"]} >= {"calico-node", "calico-typha", "tigera-operator"}
+    assert looked["node_addresses"] == list(HOSTS.values())
+    assert executed(output, "cp1") == 7
+
+
+def test_an_unchanged_cluster_with_a_workload_that_does_not_run(cluster):
+    assert cluster.run()[0] == 0
+    cluster.set(rollout_fails="calico-typha")
+    code, output, calls = cluster.run(cni_calico_timeout=1)
+    assert code != 0
+    assert "kube_rollout" in {name for name, dummy in calls}
+    assert "calico_node_status" not in {name for name, dummy in calls}
 
 
 def test_the_chart_of_3_31_brings_its_kinds(cluster):
@@ -225,6 +247,39 @@ def test_vxlan_asks_nobody_for_bgp(cluster):
     code, output, calls = cluster.run(cluster_cni_encapsulation="vxlan")
     assert code == 0, output
     assert bgp(calls) == []
+
+
+def test_wrong_settings_are_told_at_once_before_any_host_is_touched(cluster):
+    code, output, calls = cluster.run(
+        tasks_from="validate",
+        cni_calico_block_size="x",
+        cni_calico_as_number=1.1,
+        cni_calico_route_reflectors=["cp1", "cp9"],
+        cni_calico_bgp_peers=[{"name": "a", "address": "192.0.2", "as_number": 1, "password": "a secret" * 20}],
+    )
+    assert code != 0
+    assert calls == []
+    said = " ".join(output.split())
+    for sentence in (
+        "cni_calico_block_size is 'x', but must be a number from 20 to 32.",
+        "cni_calico_as_number is 1.1, but must be a number from 1 to 4294967295.",
+        "cni_calico_route_reflectors has 'cp9', but must have inventory names of nodes: cp1, w1, w2.",
+        "BGP peer a (cni_calico_bgp_peers) has the address '192.0.2', but must have an IP address.",
+        "the password of BGP peer a (cni_calico_bgp_peers) has 160 bytes, but Linux takes 80 at most.",
+    ):
+        assert sentence in said
+    assert "a secret" not in output
+
+
+def test_good_settings_pass_and_a_stage_alone_refuses_the_bad_ones_too(cluster):
+    code, output, calls = cluster.run(tasks_from="validate", cni_calico_route_reflectors=["cp1"])
+    assert code == 0, output
+    assert executed(output, "cp1") == 1
+    assert executed(output, "w1") == 0
+    code, output, calls = cluster.run(cni_calico_route_reflectors=["cp9"])
+    assert code != 0
+    assert "cni_calico_route_reflectors has 'cp9'" in " ".join(output.split())
+    assert not {"helm", "kube_apply"} & {name for name, dummy in calls}
 
 
 def test_the_mesh_goes_after_the_reflectors_sessions_are_there(cluster):
@@ -242,6 +297,8 @@ def test_the_mesh_goes_after_the_reflectors_sessions_are_there(cluster):
     assert "changed=0" in output and "changed=1" not in output
     assert bgp(calls)[0] == ("mesh", False), "a mesh that is off is not turned on in passing"
     assert len(bgp(calls)) == 5
+    # the reflectors are no task of their own
+    assert executed(output, "cp1") == 7
 
 
 def test_the_mesh_stays_when_one_session_of_a_reflector_is_missing(cluster):

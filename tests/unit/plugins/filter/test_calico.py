@@ -9,13 +9,16 @@ import copy
 import itertools
 import typing as t
 
+import hypothesis
 import jsonschema
 import pytest
 from ansible.errors import AnsibleFilterError
+from ansible_collections.baremetal.kubernetes.plugins.filter.calico_problems import calico_problems
 from ansible_collections.baremetal.kubernetes.plugins.filter.calico_reflector_nodes import calico_reflector_nodes
 from ansible_collections.baremetal.kubernetes.plugins.filter.calico_resources import calico_resources
 from ansible_collections.baremetal.kubernetes.plugins.filter.calico_values import calico_values
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _calico
+from hypothesis import strategies as st
 
 BASE: dict[str, t.Any] = {
     "version": "3.32.4",
@@ -252,6 +255,7 @@ def test_objects_of_the_mesh_as_a_whole() -> None:
         ],
         "bgp": True,
         "mesh": True,
+        "crds_from_operator": True,
     }
 
 
@@ -368,14 +372,89 @@ def test_route_reflectors_take_the_place_of_the_mesh() -> None:
     }
 
 
+# --- all that is wrong at once
+
+
+def test_nothing_is_wrong() -> None:
+    assert calico_problems(settings()) == []
+    names = {"cp1": "192.0.2.11", "w1": "192.0.2.21"}
+    peers = [ROUTER | {"password": "x" * 80, "spec": {"maxRestartTime": "60s"}}]
+    assert calico_problems(settings(route_reflectors=["cp1"], node_ips=names, peers=peers, mesh=False)) == []
+    # one node needs no mesh, VXLAN neither
+    assert calico_problems(settings(mesh=False, nodes=1)) == []
+    assert calico_problems(settings(mesh=False, encapsulation="vxlan")) == []
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    wrong = settings(
+        version="3.28.5",
+        block_size="x",
+        as_number=0,
+        bgp_port=0,
+        route_reflectors=["w9"],
+        node_ips={"cp1": "192.0.2.11"},
+        route_reflector_cluster_id="7",
+        peers=[
+            {"name": "a", "address": "192.0.2.300", "as_number": 1, "node_selector": "rack = 'a'", "password": "x" * 81},
+            {"name": "b", "address": "192.0.2.1", "as_number": 1, "port": 0.5},
+        ],
+        advertise_external_ips=["192.0.2.9/24", "192.0.2.1", "y"],
+        bgp_configuration={"asNumber": 1},
+        felix_configuration=["z"],
+    )
+    found = calico_problems(wrong)
+    assert [text.split(" is ")[0].split(" has ")[0].split(" must ")[0].split(" cannot ")[0] for text in found] == [
+        "cni_calico_version",
+        "cni_calico_block_size",
+        "cni_calico_as_number",
+        "cni_calico_bgp_port",
+        "cni_calico_route_reflectors",
+        "cni_calico_route_reflector_cluster_id",
+        "cni_calico_bgp_configuration",
+        "cni_calico_felix_configuration",
+        "BGP peer a (cni_calico_bgp_peers)",
+        "the node_selector of BGP peer a (cni_calico_bgp_peers)",
+        "the password of BGP peer a (cni_calico_bgp_peers)",
+        "the port of BGP peer b (cni_calico_bgp_peers)",
+        "cni_calico_advertise_external_ips",
+        "cni_calico_advertise_external_ips",
+    ]
+    assert all(text.endswith(".") and "xx" not in text for text in found)
+
+
+ANY = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["none", "cp1", "192.0.2.1", "10.244.0.0/16"]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(["name", "address", "as_number", "spec", "password", "port"]), inner),
+    max_leaves=6,
+)
+
+
+@hypothesis.given(
+    st.dictionaries(
+        st.sampled_from(
+            ["version", "block_size", "as_number", "bgp_port", "route_reflectors", "route_reflector_cluster_id", "peers", "node_password", "api_group"]
+            + ["advertise_external_ips", "advertise_load_balancer_ips", "bgp_configuration", "felix_configuration", "values", "mesh"]
+        ),
+        ANY,
+        max_size=4,
+    )
+)
+def test_what_the_problems_let_pass_the_other_filters_take(more: dict[str, t.Any]) -> None:
+    wanted = settings(node_ips={"cp1": "192.0.2.11"}, **more)
+    if not calico_problems(wanted):
+        calico_values(wanted)
+        calico_resources(wanted)
+
+
 NODES = [
     {"name": "cp1", "uid": "u1", "addresses": ["192.0.2.11", "2001:db8::11"], "labels": {}},
     {"name": "w1", "uid": "u2", "addresses": ["192.0.2.21"], "labels": {}},
 ]
 
 
-def test_reflector_nodes() -> None:
-    assert calico_reflector_nodes(NODES, settings(route_reflectors=["192.0.2.11"])) == [
+@pytest.mark.parametrize("named", [{"route_reflectors": ["192.0.2.11"]}, {"route_reflectors": ["first"], "node_ips": {"first": "192.0.2.11"}}])
+def test_reflector_nodes(named: dict[str, t.Any]) -> None:
+    assert calico_reflector_nodes(NODES, settings(**named)) == [
         {
             "apiVersion": "v1",
             "kind": "Node",
@@ -397,14 +476,19 @@ def test_reflector_nodes() -> None:
     ("more", "message"),
     [
         ({"version": "3.28.5"}, "3.29 is the oldest"),
-        ({"version": "latest"}, "must be one such as"),
-        ({"encapsulation": "geneve"}, "Calico has none, vxlan"),
+        ({"version": "latest"}, "must be a release such as 3.32.4, without a v"),
+        # the chart would be vv3.32.4
+        ({"version": "v3.32.4"}, "without a v"),
+        ({"encapsulation": "geneve"}, "calico has none, vxlan"),
         ({"proxy_mode": "kernelspace"}, "must be one of ipvs"),
         ({"proxy_mode": "none", "api_endpoint": "api"}, "needs host and port"),
         ({"pod_mtu": 0}, "from 576 to 65535"),
+        ({"pod_mtu": 1279, "pod_cidr": "fd00:10::/56"}, "from 1280 to 65535"),
         ({"pod_cidr": "10.244.0.1/16"}, "host bits"),
         ({"block_size": 14}, "from 20 to 32"),
-        ({"block_size": 20, "pod_cidr": "10.244.0.0/22"}, "cut from the pod network"),
+        ({"block_size": "x"}, "cni_calico_block_size is 'x', but must be a number from 20 to 32"),
+        ({"block_size": 20, "pod_cidr": "10.244.0.0/22"}, "has 0 blocks of /20"),
+        ({"pod_cidr": "fd00:10::/122"}, "has 1 blocks of /122, but each of the 3 nodes needs one; take a larger network"),
         ({"pod_cidr": "10.244.0.0/26", "nodes": 2}, "has 1 blocks of /26"),
         ({"api_group": "projectcalico.org/v4"}, "must be crd.projectcalico.org/v1 or"),
         ({"api_group": "projectcalico.org/v3", "version": "3.31.7"}, "Calico 3.32 or later"),
@@ -419,32 +503,53 @@ def test_refused_values(more: dict[str, t.Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"as_number": 0}, "AS number is 0"),
-        ({"bgp_port": 70000}, "BGP port is 70000"),
-        ({"peers": [{"name": "a", "address": "192.0.2.1"}]}, "AS number of BGP peer a is None"),
+        ({"as_number": 0}, "cni_calico_as_number is 0"),
+        # 1.10 in dotted notation, as YAML reads it
+        ({"as_number": 1.1}, "cni_calico_as_number is 1.1, but"),
+        ({"peers": [ROUTER | {"as_number": 1.1}]}, r"the AS number of BGP peer rack-a \(cni_calico_bgp_peers\) is 1.1, but"),
+        ({"bgp_port": 70000}, "cni_calico_bgp_port is 70000"),
+        ({"peers": [{"name": "a", "address": "192.0.2.1"}]}, r"AS number of BGP peer a \(cni_calico_bgp_peers\) is None"),
+        ({"peers": ["192.0.2.1"]}, "must be a list of dicts"),
+        ({"peers": "192.0.2.1"}, "cni_calico_bgp_peers must be a list"),
+        ({"peers": [ROUTER | {"name": "a..b"}]}, "lower case"),
+        ({"peers": [ROUTER | {"name": "a" * 254}]}, "lower case"),
+        # the sessions that are expected would be others than there are
+        ({"peers": [ROUTER | {"spec": {"node": "w1", "keepaliveTime": "9s"}}]}, r"variables of their own: node \(node_selector\); take these"),
+        ({"peers": [ROUTER | {"password": "x" * 81}]}, "has 81 bytes, but Linux takes 80"),
+        ({"node_password": "\u00e9" * 41}, "has 82 bytes, but Linux takes 80"),
+        ({"mesh": False}, "cni_calico_mesh is false, but then nobody tells"),
         ({"peers": [{"name": "a", "as_number": 1}]}, "must have an IP address"),
         ({"peers": [{"name": "A_", "address": "192.0.2.1", "as_number": 1}]}, "lower case"),
         ({"peers": [ROUTER | {"name": "route-reflectors"}]}, "and not route-reflectors"),
-        ({"peers": [ROUTER, ROUTER]}, "two BGP peers have the name rack-a"),
+        ({"peers": [ROUTER, ROUTER]}, "two with the name rack-a"),
         ({"peers": [ROUTER | {"asn": 1}]}, "unknown key 'asn'"),
-        ({"peers": [ROUTER | {"node_selector": "rack = 'a'"}]}, "node_selector of BGP peer rack-a cannot be read"),
+        ({"peers": [ROUTER | {"node_selector": "rack = 'a'"}]}, "node_selector of BGP peer rack-a .* cannot be read"),
         ({"peers": [ROUTER | {"password": "x", "password_secret": {"name": "n", "key": "k"}}]}, "take one"),
         ({"peers": [ROUTER | {"password_secret": {"name": "n"}}]}, "must have name and key"),
         ({"peers": [ROUTER | {"name": "nodes", "password": "x"}], "node_password": "y"}, "rename it"),
-        ({"advertise_external_ips": ["192.0.2.9-192.0.2.1"]}, "advertise_external_ips has"),
-        ({"bgp_configuration": {"nodeToNodeMeshEnabled": False}}, "said with mesh"),
-        ({"felix_configuration": {"wireguardEnabled": True}}, "said with encryption"),
+        ({"advertise_external_ips": ["192.0.2.9-192.0.2.1"]}, "cni_calico_advertise_external_ips has .* swap the two"),
+        ({"advertise_external_ips": "192.0.2.9"}, "cni_calico_advertise_external_ips must be a list"),
+        ({"bgp_configuration": {"nodeToNodeMeshEnabled": False}}, r"nodeToNodeMeshEnabled \(cni_calico_mesh\)"),
+        ({"bgp_configuration": {"listenPort": 1179}}, r"listenPort \(cni_calico_bgp_port\)"),
+        ({"bgp_configuration": ["x"]}, "cni_calico_bgp_configuration must be a dict"),
+        ({"felix_configuration": {"wireguardEnabled": True}}, r"wireguardEnabled \(cluster_cni_encryption\)"),
+        ({"felix_configuration": {"wireguardEnabledV6": True}}, r"wireguardEnabledV6 \(cluster_cni_encryption\)"),
     ],
 )
 def test_refused_resources(more: dict[str, t.Any], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=f"^calico_resources: .*{message}") as caught:
         calico_resources(settings(**more))
-    assert "'x'" not in str(caught.value), "a password"
+    assert "'x'" not in str(caught.value) and "xx" not in str(caught.value), "a password"
+    assert str(caught.value).count(str(caught.value)[-30:]) == 1, "told twice"
 
 
 @pytest.mark.parametrize(
     ("more", "message"),
-    [({"route_reflectors": ["192.0.2.99"]}, "192.0.2.99 is the address of no node"), ({"route_reflector_cluster_id": "7"}, "as an IPv4 address")],
+    [
+        ({"route_reflectors": ["192.0.2.99"]}, "192.0.2.99 is the address of no node"),
+        ({"route_reflectors": ["w9"], "node_ips": {"cp1": "192.0.2.11"}}, "has 'w9', but must have inventory names of nodes: cp1"),
+        ({"route_reflector_cluster_id": "7"}, "as an IPv4 address"),
+    ],
 )
 def test_refused_reflectors(more: dict[str, t.Any], message: str) -> None:
     with pytest.raises(AnsibleFilterError, match=f"^calico_reflector_nodes: .*{message}"):

@@ -176,6 +176,37 @@ def test_the_module_reads_and_changes_nothing(cluster, capsys, check_mode):
     assert {method for method, *dummy in cluster.asked} == {"GET"}
 
 
+TYPHA = {"kind": "Deployment", "namespace": "calico-system", "name": "calico-typha"}
+ROLLED_OUT = {"observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "restarts", "ready", "expected"),
+    [
+        (ROLLED_OUT, 0, "True", True),
+        (ROLLED_OUT | {"availableReplicas": 0}, 0, "True", False),
+        (ROLLED_OUT, 9, "True", False),
+        (ROLLED_OUT, 0, "False", False),
+    ],
+)
+def test_whether_the_workloads_run_is_looked_at_once(cluster, capsys, status, restarts, ready, expected):
+    deployment = {"metadata": {"generation": 1}, "spec": {"replicas": 1, "selector": {"matchLabels": {"app": "typha"}}}, "status": status}
+    container = {"name": "typha", "restartCount": restarts, "state": {"waiting": {"reason": "CrashLoopBackOff"}} if restarts else {"running": {}}}
+    pod = {"metadata": {"name": "typha-1"}, "status": {"containerStatuses": [container]}}
+    mine = node(IPv4Address="192.0.2.21/24")
+    mine["status"]["conditions"] = [{"type": "Ready", "status": ready}]
+    cluster.answers |= {
+        ("GET", "/apis/apps/v1/namespaces/calico-system/deployments/calico-typha"): (200, deployment),
+        ("GET", "/api/v1/namespaces/calico-system/pods?labelSelector=app%3Dtypha"): (200, {"items": [pod]}),
+        ("GET", "/api/v1/nodes"): (200, {"items": [mine]}),
+    }
+    code, result = run(capsys, cluster, workloads=[TYPHA], node_addresses=["192.0.2.21"])
+    assert (code, result["rolled_out"]) == (0, expected)
+    # nothing was asked for is no proof
+    assert run(capsys, cluster)[1]["rolled_out"] is False
+    assert {method for method, *dummy in cluster.asked} == {"GET"}
+
+
 @pytest.mark.parametrize(
     ("group", "spec", "mesh"),
     [
