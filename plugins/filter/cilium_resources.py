@@ -122,7 +122,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Options of module M(baremetal.kubernetes.kube_apply).
+  description: Options of module M(baremetal.kubernetes.kube_apply), and RV(_value.peers).
   type: dict
   contains:
     objects:
@@ -144,6 +144,10 @@ _value:
       description: Everything that may be left of another configuration.
       type: list
       elements: str
+    peers:
+      description: The peers as module M(baremetal.kubernetes.cilium_bgp_peers) takes them.
+      type: list
+      elements: dict
   sample:
     objects:
       - apiVersion: cilium.io/v2
@@ -158,6 +162,7 @@ _value:
     wait_conditions: []
     prune_label: app.kubernetes.io/managed-by=baremetal.kubernetes,app.kubernetes.io/component=cni-cilium
     prune_kinds: [cilium.io/v2/CiliumLoadBalancerIPPool]
+    peers: []
 """
 
 

@@ -46,6 +46,17 @@ options:
     description: An IP address of the node whose interface is looked for.
     type: str
     default: ""
+  pod_network:
+    description:
+      - The pod network that is to be installed. The API server is asked, with O(kubeconfig), whether the cluster has the DaemonSet of
+        another one. Empty does not ask.
+      - In check mode a missing O(kubeconfig) means that there is no cluster yet.
+    type: str
+    default: ""
+  kubeconfig:
+    description: A kubeconfig with certificates, as kubeadm writes it. Read only with O(pod_network).
+    type: path
+    default: /etc/kubernetes/admin.conf
 """
 
 EXAMPLES = r"""
@@ -115,6 +126,10 @@ node:
       description: C(name) and C(mtu) of the interface with O(address); V(null), with the C(reason), when it cannot be told. V(null) without O(address).
       type: dict
       returned: success
+    other_pod_network:
+      description: A sentence about another pod network than O(pod_network); empty when there is none or nothing was asked.
+      type: str
+      returned: success
     held:
       description: Those of the packages that are on hold (apt) or locked (dnf versionlock).
       type: list
@@ -150,12 +165,17 @@ node:
       name: eth1
       mtu: 1500
       reason: ""
+    other_pod_network: ""
     held: []
 """
 
+import os
+
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.baremetal.kubernetes.plugins.module_utils import _kube_nodes
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import run_command
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import ADMIN_CONF, KubeApi, KubeApiError
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._node_state import NodeStateError, node_state
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._systemd import SystemdError
 
@@ -168,12 +188,17 @@ def main() -> None:
             "units": {"type": "list", "elements": "str", "default": []},
             "packages": {"type": "list", "elements": "str", "default": []},
             "address": {"type": "str", "default": ""},
+            "pod_network": {"type": "str", "default": ""},
+            "kubeconfig": {"type": "path", "default": ADMIN_CONF},
         },
         supports_check_mode=True,
     )
+    pod_network, kubeconfig = module.params["pod_network"], module.params["kubeconfig"]
     try:
         node = node_state(run_command, module.params["files"], module.params["units"], module.params["packages"], module.params["address"])
-    except (NodeStateError, SystemdError, OSError) as error:
+        asked = pod_network and not (module.check_mode and not os.path.exists(kubeconfig))
+        node["other_pod_network"] = _kube_nodes.another(KubeApi(kubeconfig).get, pod_network) if asked else ""
+    except (NodeStateError, SystemdError, KubeApiError, OSError) as error:
         module.fail_json(msg=f"Cannot read the state of the node. {error}")
     module.exit_json(changed=False, node=node)
 

@@ -7,13 +7,25 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
+import json
 import re
 import typing as t
 
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._addresses import AddressError, Range, parse_range
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cni import encapsulation_of
-from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._helm_values import Values, ValuesError, address, merge, network
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._helm_values import (
+    Values,
+    ValuesError,
+    address,
+    merge,
+    network,
+    of_type,
+    refuse,
+    told,
+    whole_number,
+)
 
 LOAD_BALANCERS = ("none", "l2", "bgp")
 # What BGP can announce beside the addresses of load balancers, by the name of the setting.
@@ -39,20 +51,31 @@ _TIMERS = {
     "hold_seconds": "holdTimeSeconds",
     "keepalive_seconds": "keepAliveTimeSeconds",
 }
-_PEER_KEYS = ("address", "as_number", "multihop", "name", "nodes", "password_secret", "port", *_TIMERS)
+# Least and most of each number of a peer: the CRD of CiliumBGPPeerConfig.
+_NUMBERS = {
+    "as_number": (1, 4294967295),
+    "port": (1, 65535),
+    "multihop": (1, 255),
+    "connect_retry_seconds": (1, 65535),
+    "hold_seconds": (3, 65535),
+    "keepalive_seconds": (1, 65535),
+}
+# What a peer without them gets.
+_HOLD, _KEEPALIVE = 90, 30
+_PEER_KEYS = tuple(sorted(("address", "name", "nodes", "password_secret", *_NUMBERS)))
 
 
 def _load_balancer(settings: t.Mapping[str, t.Any]) -> str:
     who = settings["load_balancer"]
     if who not in LOAD_BALANCERS:
-        raise ValuesError(f"load_balancer is {who!r}, but must be one of {', '.join(LOAD_BALANCERS)}")
+        raise ValuesError(f"cni_cilium_load_balancer is {who!r}, but must be one of {', '.join(LOAD_BALANCERS)}")
     if who == "l2" and settings["proxy_mode"] != "none":
         raise ValuesError(
-            f"load_balancer is 'l2' and the proxy mode {settings['proxy_mode']!r}, but Cilium answers ARP for Services only in "
+            f"cni_cilium_load_balancer is 'l2' and the proxy mode {settings['proxy_mode']!r}, but Cilium answers ARP for Services only in "
             "kube-proxy's place; set cluster_proxy_mode to none, or use MetalLB"
         )
     if who == "bgp" and not settings["bgp_peers"]:
-        raise ValuesError("load_balancer is 'bgp', but there is nobody to tell; name the routers in cni_cilium_bgp_peers")
+        raise ValuesError("cni_cilium_load_balancer is 'bgp', but there is nobody to tell; name the routers in cni_cilium_bgp_peers")
     return str(who)
 
 
@@ -155,6 +178,112 @@ def cilium_workloads(values: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, str]]:
     return [{"kind": kind, "namespace": "kube-system", "name": name} for kind, name in found]
 
 
+# --- what is wrong with the settings; nothing below this part refuses any
+
+
+def _peer_problems(peer: t.Any) -> t.Iterator[str]:
+    """Of one peer by itself."""
+    if not isinstance(peer, t.Mapping):
+        yield f"a BGP peer is {peer!r}, but must be a dict of {', '.join(_PEER_KEYS)}"
+        return
+    who = str(peer.get("name") or peer.get("address"))
+    unknown = sorted(set(peer) - set(_PEER_KEYS), key=str)
+    if unknown:
+        yield f"BGP peer {who} has {', '.join(map(str, unknown))}, but a peer has only {', '.join(_PEER_KEYS)}"
+    missing = [key for key in ("address", "as_number") if key not in peer]
+    if missing:
+        yield f"a BGP peer ({who}) has no {' and no '.join(missing)}; address and as_number are needed"
+    if "address" in peer:
+        yield from told(peer_name, peer)
+    if not isinstance(peer.get("nodes") or {}, t.Mapping):
+        yield f"nodes of {who} is {peer['nodes']!r}, but must be a dict of labels"
+    wrong = [sentence for key in _NUMBERS if key in peer for sentence in told(_number, peer, key, who)]
+    yield from wrong
+    # With a longer keepalive than the hold time, the session ends between two of them.
+    hold, keepalive = peer.get("hold_seconds", _HOLD), peer.get("keepalive_seconds", _KEEPALIVE)
+    if not wrong and int(keepalive) > int(hold):
+        yield f"hold_seconds of {who} is {hold} and keepalive_seconds {keepalive}, but that must not be longer; a third of it is usual"
+
+
+def _peers_problems(peers: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[str]:
+    """Of all peers together, each of which is right by itself."""
+    configs: t.Dict[str, Values] = {}
+    for peer in peers:
+        config = _peer_config(peer, 4, ())
+        if configs.setdefault(peer_name(peer), config) != config:
+            yield f"two BGP peers are {peer_name(peer)}, but differ; give each a name of its own"
+    groups = _groups(peers)
+    for group in groups.values():
+        for key in (peer_name, _peer_address):
+            names = [key(peer) for peer in group]
+            for name in sorted({name for name in names if names.count(name) > 1}):
+                yield f"two BGP peers of the same nodes are {name}; remove one" + (", or give each a name" if key is peer_name else "")
+    if () in groups and len(groups) > 1:
+        yield (
+            f"BGP peers without `nodes` ({', '.join(map(peer_name, groups[()]))}) are peers of all nodes, and others have `nodes`, but "
+            "Cilium gives a node one list of peers only; give every peer the labels of its nodes, and no node two of them"
+        )
+
+
+def _password_problems(passwords: t.Mapping[str, t.Any], peers: t.Sequence[t.Mapping[str, t.Any]]) -> t.Iterator[str]:
+    """Without the passwords in it."""
+    names = {peer_name(peer): peer for peer in peers}
+    strangers = sorted(set(passwords) - set(names))
+    if strangers:
+        yield f"there is a BGP password for {', '.join(strangers)}, but no such peer; the peers are {', '.join(names) or 'none'}"
+    for name in sorted(set(passwords) & set(names)):
+        if not str(passwords[name] or ""):
+            yield f"the BGP password for {name} is empty; set it, or remove the entry"
+        if names[name].get("password_secret"):
+            yield f"there is a BGP password for {name}, and its peer has password_secret too; keep one of the two"
+
+
+def _bgp_problems(settings: t.Mapping[str, t.Any]) -> t.Iterator[str]:
+    peers, passwords = settings["bgp_peers"], settings["bgp_passwords"]
+    types = told(of_type, peers, list, "cni_cilium_bgp_peers") + told(of_type, passwords, dict, "cni_cilium_bgp_passwords")
+    types += told(of_type, settings["bgp_advertise"], list, "cni_cilium_bgp_advertise")
+    if types or not (peers or passwords):
+        yield from types
+        return
+    alone = [f"cni_cilium_bgp_peers: {problem}" for peer in peers for problem in _peer_problems(peer)]
+    yield from alone
+    if not alone:
+        yield from (f"cni_cilium_bgp_peers: {problem}" for problem in _peers_problems(peers))
+        yield from (f"cni_cilium_bgp_passwords: {problem}" for problem in _password_problems(passwords, peers))
+    yield from told(whole_number, settings["bgp_as_number"], "cni_cilium_bgp_as_number", *_NUMBERS["as_number"])
+    for item in settings["bgp_advertise"]:
+        if item not in ADVERTISE:
+            yield (
+                f"cni_cilium_bgp_advertise has {item!r}, but must be of {', '.join(ADVERTISE)}; "
+                "for load balancers set cni_cilium_load_balancer to bgp"
+            )
+    if peers and not settings["bgp_advertise"] and settings["load_balancer"] != "bgp":
+        yield (
+            "cni_cilium_bgp_advertise is empty and cni_cilium_load_balancer is not 'bgp', so the BGP peers are told nothing; "
+            "name what they shall learn"
+        )
+
+
+def _resource_problems(settings: t.Mapping[str, t.Any]) -> t.List[str]:
+    """All that keeps the custom resources from being made."""
+    who = settings["load_balancer"]
+    found = [*told(_load_balancer, settings), *_bgp_problems(settings)]
+    if who in ("l2", "bgp") and not settings["load_balancer_ranges"]:
+        found.append(f"cni_cilium_load_balancer is {who!r}, but there are no addresses to hand out; set cluster_load_balancer_ranges")
+    for item in settings["load_balancer_ranges"] if who != "none" else []:
+        found += told(_block, item)
+    return found + told(of_type, settings["l2_interfaces"], list, "cni_cilium_l2_interfaces")
+
+
+def cilium_problems(settings: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Everything that is wrong with the settings of the role; those of the cluster are judged by cluster_problems."""
+    return [
+        *_resource_problems(settings),
+        *told(of_type, settings["devices"], list, "cni_cilium_devices"),
+        *told(of_type, settings["extra"], dict, "cni_cilium_values"),
+    ]
+
+
 # --- custom resources
 
 
@@ -162,117 +291,94 @@ def _resource(version: str, kind: str, name: str, spec: Values) -> Values:
     return {"apiVersion": f"cilium.io/{version}", "kind": kind, "metadata": {"name": name, "labels": dict(LABELS)}, "spec": spec}
 
 
-def _number(peer: t.Mapping[str, t.Any], key: str, least: int, most: int, who: str) -> int:
-    value = peer[key]
-    if isinstance(value, bool) or not str(value).isdigit() or not least <= int(value) <= most:
-        raise ValuesError(f"{key} of {who} is {value!r}, but must be a number from {least} to {most}")
-    return int(value)
+def _number(peer: t.Mapping[str, t.Any], key: str, who: str) -> int:
+    return whole_number(peer[key], f"{key} of {who}", *_NUMBERS[key])
+
+
+def _peer_address(peer: t.Mapping[str, t.Any]) -> str:
+    return str(address(peer["address"], "the address of a BGP peer"))
 
 
 def peer_name(peer: t.Mapping[str, t.Any]) -> str:
     """Its name, else one made of its address; fit for a Kubernetes object."""
-    host = str(address(peer["address"], "the address of a BGP peer"))
+    host = _peer_address(peer)
     name = str(peer.get("name") or "peer-" + host.replace(":", "-").replace(".", "-").strip("-"))
     if not re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,50}[a-z0-9])?", name):
         raise ValuesError(f"the name of BGP peer {host} is {name!r}, but must be small letters, digits and dashes, 52 at the most")
     return name
 
 
-def _peer_config(peer: t.Mapping[str, t.Any], name: str, version: int, passwords: t.Collection[str]) -> Values:
+def _peer_config(peer: t.Mapping[str, t.Any], version: int, passwords: t.Collection[str]) -> Values:
+    name = peer_name(peer)
     spec: Values = {
         # routes stay in the routers while an agent is restarted
         "gracefulRestart": {"enabled": True},
         "families": [{"afi": f"ipv{version}", "safi": "unicast", "advertisements": {"matchLabels": dict(LABELS)}}],
     }
     if "port" in peer:
-        spec["transport"] = {"peerPort": _number(peer, "port", 1, 65535, name)}
-    least = {"hold_seconds": 3}
-    timers = {field: _number(peer, key, least.get(key, 1), 65535, name) for key, field in _TIMERS.items() if key in peer}
+        spec["transport"] = {"peerPort": _number(peer, "port", name)}
+    timers = {field: _number(peer, key, name) for key, field in _TIMERS.items() if key in peer}
     if timers:
         spec["timers"] = timers
     if "multihop" in peer:
-        spec["ebgpMultihop"] = _number(peer, "multihop", 1, 255, name)
+        spec["ebgpMultihop"] = _number(peer, "multihop", name)
     secret = f"{_SECRET}{name}" if name in passwords else peer.get("password_secret")
     if secret:
         spec["authSecretRef"] = str(secret)
     return _resource("v2", "CiliumBGPPeerConfig", name, spec)
 
 
+def _labels(peer: t.Mapping[str, t.Any]) -> t.Dict[str, str]:
+    return {str(key): str(value) for key, value in sorted((peer.get("nodes") or {}).items())}
+
+
+def _groups(peers: t.Sequence[t.Mapping[str, t.Any]]) -> t.Dict[t.Tuple[t.Tuple[str, str], ...], t.List[t.Mapping[str, t.Any]]]:
+    """The peers by the labels of their nodes; in another rack the same address may be another router."""
+    groups: t.Dict[t.Tuple[t.Tuple[str, str], ...], t.List[t.Mapping[str, t.Any]]] = {}
+    for peer in peers:
+        groups.setdefault(tuple(_labels(peer).items()), []).append(peer)
+    return groups
+
+
 def _cluster_configs(settings: t.Mapping[str, t.Any]) -> t.List[Values]:
     """One per set of nodes: a node takes only one of them."""
-    groups: t.Dict[t.Tuple[t.Tuple[str, str], ...], t.List[Values]] = {}
-    for peer in settings["bgp_peers"]:
-        name = peer_name(peer)
-        entry = {
-            "name": name,
-            "peerAddress": str(address(peer["address"], f"the address of {name}")),
-            "peerASN": _number(peer, "as_number", 1, 4294967295, name),
-            "peerConfigRef": {"name": name},
-        }
-        labels = tuple(sorted((str(key), str(value)) for key, value in (peer.get("nodes") or {}).items()))
-        group = groups.setdefault(labels, [])
-        # in another rack the same address may be another router
-        if any(name == other["name"] for other in group):
-            raise ValuesError(f"two BGP peers of the same nodes are {name}; give each a name of its own, or remove one")
-        group.append(entry)
-    if () in groups and len(groups) > 1:
-        names = ", ".join(entry["name"] for entry in groups[()])
-        raise ValuesError(
-            f"BGP peers without `nodes` ({names}) are peers of all nodes, and others have `nodes`, but Cilium gives a node one list "
-            "of peers only; give every peer the labels of its nodes, and no node two of them"
-        )
     result = []
-    local = _number(settings, "bgp_as_number", 1, 4294967295, "this cluster")
-    for number, (labels, peers) in enumerate(sorted(groups.items())):
+    local = int(settings["bgp_as_number"])
+    for labels, group in sorted(_groups(settings["bgp_peers"]).items()):
+        peers = [
+            {
+                "name": peer_name(peer),
+                "peerAddress": _peer_address(peer),
+                "peerASN": _number(peer, "as_number", peer_name(peer)),
+                "peerConfigRef": {"name": peer_name(peer)},
+            }
+            for peer in group
+        ]
         spec: Values = {"bgpInstances": [{"name": f"as{local}", "localASN": local, "peers": peers}]}
+        name = _NAME
         if labels:
             spec["nodeSelector"] = {"matchLabels": dict(labels)}
-        result.append(_resource("v2", "CiliumBGPClusterConfig", f"{_NAME}-{number}" if number else _NAME, spec))
+            # Of the labels, not of the place in the list: a new rack must not take the sessions of the others over, and so end them.
+            name += f"-{hashlib.sha256(json.dumps(labels).encode()).hexdigest()[:10]}"
+        result.append(_resource("v2", "CiliumBGPClusterConfig", name, spec))
     return result
 
 
 def _advertisement(settings: t.Mapping[str, t.Any]) -> Values:
-    wanted = list(settings["bgp_advertise"])
-    for item in wanted:
-        if item not in ADVERTISE:
-            raise ValuesError(
-                f"bgp_advertise has {item!r}, but must be of {', '.join(ADVERTISE)}; for load balancers set load_balancer to bgp"
-            )
+    wanted = settings["bgp_advertise"]
     rows: t.List[Values] = [{"advertisementType": "PodCIDR"}] if "pod_cidr" in wanted else []
     addresses = [SERVICE_ADDRESSES[item] for item in SERVICE_ADDRESSES if item in wanted]
     if settings["load_balancer"] == "bgp":
         addresses.append("LoadBalancerIP")
     if addresses:
         rows.append({"advertisementType": "Service", "service": {"addresses": addresses}, "selector": _ANNOUNCED})
-    if not rows:
-        raise ValuesError(
-            "bgp_advertise is empty and load_balancer is not 'bgp', so the BGP peers are told nothing; name what they shall learn"
-        )
     return _resource("v2", "CiliumBGPAdvertisement", _NAME, {"advertisements": rows})
 
 
 def _bgp(settings: t.Mapping[str, t.Any], version: int) -> t.List[Values]:
-    peers, passwords = settings["bgp_peers"], settings["bgp_passwords"]
-    if not (peers or passwords):
+    if not settings["bgp_peers"]:
         return []
-    configs: t.Dict[str, Values] = {}
-    for peer in peers:
-        unknown = sorted(set(peer) - set(_PEER_KEYS))
-        if unknown:
-            raise ValuesError(f"a BGP peer has {', '.join(unknown)}, but a peer has only {', '.join(_PEER_KEYS)}")
-        missing = [key for key in ("address", "as_number") if key not in peer]
-        if missing:
-            who = peer.get("name") or peer.get("address")
-            raise ValuesError(f"a BGP peer ({who}) has no {' and no '.join(missing)}; address and as_number are needed")
-        name = peer_name(peer)
-        config = _peer_config(peer, name, version, passwords)
-        if configs.setdefault(name, config) != config:
-            raise ValuesError(f"two BGP peers are {name}, but differ; give each a name of its own")
-    strangers = sorted(set(passwords) - set(configs))
-    if strangers:
-        raise ValuesError(
-            f"there is a BGP password for {', '.join(strangers)}, but no such peer; the peers are {', '.join(configs) or 'none'}"
-        )
+    configs = {peer_name(peer): _peer_config(peer, version, settings["bgp_passwords"]) for peer in settings["bgp_peers"]}
     return [*_cluster_configs(settings), *configs.values(), _advertisement(settings)]
 
 
@@ -288,12 +394,10 @@ def _block(text: t.Any) -> Values:
 def _objects(settings: t.Mapping[str, t.Any]) -> t.List[Values]:
     """In the order in which they refer to each other."""
     version = network(settings["pod_cidr"], "pod_cidr").version
-    load_balancer = _load_balancer(settings)
+    load_balancer = settings["load_balancer"]
     result = _bgp(settings, version)
     if load_balancer == "none":
         return result
-    if not settings["load_balancer_ranges"]:
-        raise ValuesError(f"load_balancer is {load_balancer!r}, but there are no addresses to hand out; set cluster_load_balancer_ranges")
     blocks = [_block(item) for item in settings["load_balancer_ranges"]]
     result.append(_resource("v2", "CiliumLoadBalancerIPPool", _NAME, {"blocks": blocks}))
     if load_balancer == "l2":
@@ -325,7 +429,8 @@ def _conditions(resources: t.Sequence[t.Mapping[str, t.Any]]) -> t.List[t.Dict[s
 
 
 def cilium_resources(settings: t.Mapping[str, t.Any]) -> Values:
-    """Options of module kube_apply."""
+    """Options of module kube_apply, and the peers as module cilium_bgp_peers takes them."""
+    refuse(_resource_problems(settings))
     objects = _objects(settings)
     return {
         "objects": objects,
@@ -336,4 +441,8 @@ def cilium_resources(settings: t.Mapping[str, t.Any]) -> Values:
         "wait_conditions": _conditions(objects),
         "prune_label": ",".join(f"{key}={value}" for key, value in LABELS.items()),
         "prune_kinds": list(_KINDS),
+        "peers": [
+            {"name": peer_name(peer), "address": _peer_address(peer), "nodes": _labels(peer), "port": int(peer.get("port", 179))}
+            for peer in settings["bgp_peers"]
+        ],
     }

@@ -12,7 +12,17 @@ import json
 import typing as t
 
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._cni import encapsulation_of
-from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._helm_values import Values, ValuesError, address, merge, network
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._helm_values import (
+    Values,
+    ValuesError,
+    address,
+    merge,
+    network,
+    of_type,
+    refuse,
+    told,
+    whole_number,
+)
 
 # flanneld is told the MTU of the network outside and takes this off itself, over IPv6 too: pkg/backend/vxlan/vxlan_network.go
 # (encapOverhead) and pkg/backend/wireguard/wireguard_network.go (overhead). host-gw takes nothing off and cannot be told.
@@ -71,8 +81,22 @@ def _checksum(values: Values) -> str:
     return f"sha256-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
+def flannel_problems(settings: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Everything that is wrong with the settings of the role; those of the cluster are judged by cluster_problems."""
+    return [
+        # the field of RFC 7348 has 24 bits
+        *told(whole_number, settings["vni"], "cni_flannel_vni", 1, 16777215),
+        *told(whole_number, settings["port"], "cni_flannel_port", 0, 65535),
+        # the field of the kernel has 16 bits
+        *told(whole_number, settings["keepalive"], "cni_flannel_keepalive", 0, 65535),
+        *told(of_type, settings["interfaces"], list, "cni_flannel_interfaces"),
+        *told(of_type, settings["extra"], dict, "cni_flannel_values"),
+    ]
+
+
 def flannel_values(settings: t.Mapping[str, t.Any]) -> Values:
     """The whole dict for the chart; what the user gives is merged last."""
+    refuse(flannel_problems(settings))
     pods = network(settings["pod_cidr"], "pod_cidr")
     flannel: Values = {
         "args": ["--ip-masq", "--kube-subnet-mgr", *(f"--iface={item}" for item in _interfaces(settings))],

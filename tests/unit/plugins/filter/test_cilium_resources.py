@@ -11,6 +11,7 @@ from ansible.errors import AnsibleFilterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.baremetal.kubernetes.plugins.filter.cilium_problems import cilium_problems
 from ansible_collections.baremetal.kubernetes.plugins.filter.cilium_resources import cilium_resources
 
 SETTINGS = {
@@ -188,11 +189,23 @@ def test_routers_of_racks():
         for (kind, name), spec in found.items()
         if kind == "BGPClusterConfig"
     }
-    assert selected == {
-        "baremetal-kubernetes": ({"matchLabels": {"rack": "1"}}, ["rack1a", "rack1b"]),
-        "baremetal-kubernetes-1": ({"matchLabels": {"rack": "2"}}, ["rack2"]),
-    }
+    assert sorted(selected.values(), key=str) == [
+        ({"matchLabels": {"rack": "1"}}, ["rack1a", "rack1b"]),
+        ({"matchLabels": {"rack": "2"}}, ["rack2"]),
+    ]
     assert [name for kind, name in found if kind == "BGPPeerConfig"] == ["rack1a", "rack1b", "rack2"]
+
+
+def test_a_new_rack_leaves_the_configurations_of_the_others_alone():
+    """Cilium's operator removes a node's sessions when the configuration they come from selects other nodes."""
+
+    def by_rack(*racks):
+        found = resources(bgp_peers=[{"address": f"192.0.2.{rack}", "as_number": 64500, "nodes": {"rack": rack}} for rack in racks])
+        return {spec["nodeSelector"]["matchLabels"]["rack"]: name for (kind, name), spec in found.items() if kind == "BGPClusterConfig"}
+
+    before, after = by_rack(2, 3), by_rack(1, 2, 3)
+    assert len(set(after.values())) == 3
+    assert {rack: after[rack] for rack in before} == before
 
 
 def test_the_same_address_in_two_racks():
@@ -286,16 +299,27 @@ def test_what_the_operator_has_to_say():
         ({"bgp_peers": [{"address": "192.0.2.1"}]}, "(192.0.2.1) has no as_number"),
         ({"bgp_peers": [{"as_number": 1}]}, "has no address"),
         ({"bgp_peers": [dict(ROUTER, name="Tor 1")]}, "the name of BGP peer 192.0.2.1 is 'Tor 1', but must be small letters"),
-        ({"bgp_peers": [dict(ROUTER, asn=1)]}, "a BGP peer has asn, but a peer has only address, as_number"),
-        ({"bgp_peers": [dict(ROUTER, as_number=0)]}, "as_number of peer-192-0-2-1 is 0, but must be a number from 1 to 4294967295"),
-        ({"bgp_peers": [dict(ROUTER, hold_seconds=2)]}, "hold_seconds of peer-192-0-2-1 is 2"),
-        ({"bgp_peers": [ROUTER], "bgp_as_number": 0}, "bgp_as_number of this cluster is 0"),
+        ({"bgp_peers": [dict(ROUTER, asn=1)]}, "BGP peer 192.0.2.1 has asn, but a peer has only address, as_number"),
+        ({"bgp_peers": [dict(ROUTER, as_number=0)]}, "as_number of 192.0.2.1 is 0, but must be a number from 1 to 4294967295"),
+        ({"bgp_peers": [dict(ROUTER, hold_seconds=2)]}, "hold_seconds of 192.0.2.1 is 2"),
+        ({"bgp_peers": [ROUTER], "bgp_as_number": 0}, "cni_cilium_bgp_as_number is 0, but must be a number from 1 to 4294967295"),
         ({"bgp_peers": [ROUTER, {"address": "192.0.2.2", "as_number": 1, "nodes": {"rack": "1"}}]}, "a node one list of peers only"),
         (
             {"bgp_peers": [dict(ROUTER, name="a"), {"address": "192.0.2.2", "as_number": 1, "name": "a", "port": 1790}]},
             "two BGP peers are a, but differ",
         ),
         ({"bgp_peers": [ROUTER, ROUTER]}, "two BGP peers of the same nodes are peer-192-0-2-1"),
+        ({"bgp_peers": [ROUTER, dict(ROUTER, name="b")]}, "two BGP peers of the same nodes are 192.0.2.1; remove one"),
+        ({"bgp_peers": ["192.0.2.1"]}, "a BGP peer is '192.0.2.1', but must be a dict of address, as_number"),
+        ({"bgp_peers": [dict(ROUTER, nodes=["rack"])]}, "nodes of 192.0.2.1 is ['rack'], but must be a dict of labels"),
+        ({"bgp_peers": ROUTER}, "cni_cilium_bgp_peers must be a list"),
+        ({"bgp_peers": [dict(ROUTER, hold_seconds=9)]}, "hold_seconds of 192.0.2.1 is 9 and keepalive_seconds 30, but"),
+        ({"bgp_peers": [dict(ROUTER, keepalive_seconds=91)]}, "hold_seconds of 192.0.2.1 is 90 and keepalive_seconds 91, but"),
+        ({"bgp_peers": [dict(ROUTER, name="a")], "bgp_passwords": {"a": ""}}, "the BGP password for a is empty"),
+        (
+            {"bgp_peers": [dict(ROUTER, name="a", password_secret="b")], "bgp_passwords": {"a": "x"}},
+            "there is a BGP password for a, and its peer has password_secret too",
+        ),
         ({"bgp_peers": [ROUTER], "bgp_advertise": ["services"]}, "bgp_advertise has 'services'"),
         ({"bgp_peers": [ROUTER], "bgp_advertise": []}, "the BGP peers are told nothing"),
         (
@@ -315,6 +339,46 @@ def test_what_cannot_be_is_refused(changed, sentence):
     with pytest.raises(AnsibleFilterError, match="^cilium_resources: ") as error:
         cilium_resources({**SETTINGS, **changed})
     assert sentence in str(error.value)
+
+
+def test_all_problems_are_told_at_once():
+    wrong = {
+        "bgp_peers": [{"address": "192.0.2.1", "asn": 64500}, {"address": "192.0.2.300", "as_number": "x", "port": 0}],
+        "bgp_passwords": {"peer-192-0-2-1": "s3cret"},
+        "bgp_as_number": 0,
+        "bgp_advertise": ["services"],
+        "load_balancer": "metallb",
+        "load_balancer_ranges": ["203.0.113.0/33"],
+        "l2_interfaces": "bond0",
+        "devices": "bond0",
+        "extra": [],
+    }
+    problems = cilium_problems({**SETTINGS, **wrong})
+    parts = [
+        "load_balancer is 'metallb'", "has asn", "has no as_number", "'192.0.2.300' is not", "as_number of 192.0.2.300 is 'x'",
+        "port of 192.0.2.300 is 0", "cni_cilium_bgp_as_number is 0", "bgp_advertise has 'services'", "'203.0.113.0/33' is",
+        "cni_cilium_l2_interfaces must be a list", "cni_cilium_devices must be a list", "cni_cilium_values must be a dict",
+    ]  # fmt: skip
+    assert [part in problem for part, problem in zip(parts, problems)] == [True] * len(parts) == [True] * len(problems), problems
+    assert all(problem.endswith(".") for problem in problems)
+    assert "s3cret" not in str(problems)
+    assert cilium_problems({**SETTINGS, "devices": [], "extra": {}}) == []
+
+
+def test_what_is_told_as_a_problem_is_what_the_filter_refuses():
+    wrong = {**SETTINGS, "bgp_peers": [dict(ROUTER, port=0, hold_seconds=2)], "devices": [], "extra": {}}
+    with pytest.raises(AnsibleFilterError) as error:
+        cilium_resources(wrong)
+    assert len(cilium_problems(wrong)) == 2
+    assert all(problem.rstrip(".") in str(error.value) for problem in cilium_problems(wrong))
+
+
+def test_the_peers_whose_sessions_are_waited_for():
+    peers = [dict(ROUTER, name="tor1", nodes={"rack": 1}), {"address": "2001:DB8::1", "as_number": 1, "nodes": {"rack": 2}, "port": 1790}]
+    assert cilium_resources({**SETTINGS, "bgp_peers": peers})["peers"] == [
+        {"name": "tor1", "address": "192.0.2.1", "nodes": {"rack": "1"}, "port": 179},
+        {"name": "peer-2001-db8--1", "address": "2001:db8::1", "nodes": {"rack": "2"}, "port": 1790},
+    ]
 
 
 addresses = st.ip_addresses().filter(lambda address: not address.is_unspecified).map(str)

@@ -14,6 +14,7 @@ from ansible.errors import AnsibleFilterError
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ansible_collections.baremetal.kubernetes.plugins.filter.flannel_problems import flannel_problems
 from ansible_collections.baremetal.kubernetes.plugins.filter.flannel_values import flannel_values
 
 SETTINGS = {
@@ -173,6 +174,7 @@ def test_the_checksum_stays_a_text_in_yaml(pod_mtu):
         ({"node_ips": {"cp1": "cp1.example"}}, "the node IP 'cp1.example' is not an IP address"),
         ({"node_ips": {}}, "the address of every node is wanted"),
         ({"encapsulation": "ipip"}, "the encapsulation is 'ipip', but flannel has vxlan, vxlan_cross_subnet, none"),
+        ({"vni": 16777216}, "cni_flannel_vni is 16777216, but must be a number from 1 to 16777215"),
         ({"pod_mtu": "much"}, "invalid literal"),
     ],
 )
@@ -185,3 +187,13 @@ def test_what_cannot_be_is_refused(changed, sentence):
 def test_a_missing_setting_is_named():
     with pytest.raises(AnsibleFilterError, match="the setting 'vni' is missing"):
         flannel_values({name: value for name, value in SETTINGS.items() if name != "vni"})
+
+
+def test_all_problems_are_told_at_once():
+    assert flannel_problems(SETTINGS) == []
+    wrong = {"vni": 0, "port": 65536, "keepalive": -1, "interfaces": "bond0", "extra": []}
+    problems = flannel_problems({**SETTINGS, **wrong})
+    assert [problem.split()[0] for problem in problems] == [
+        "cni_flannel_vni", "cni_flannel_port", "cni_flannel_keepalive", "cni_flannel_interfaces", "cni_flannel_values",
+    ]  # fmt: skip
+    assert problems[1] == "cni_flannel_port is 65536, but must be a number from 0 to 65535."

@@ -1,0 +1,61 @@
+# Copyright: (c) Bare-metal Kubernetes contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter C(flannel_problems)."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _flannel
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
+
+DOCUMENTATION = r"""
+name: flannel_problems
+short_description: Everything that is wrong with the settings of role cni_flannel
+version_added: 0.1.0
+author:
+  - Bare-metal Kubernetes contributors (@baremetal-kubernetes)
+description:
+  - One sentence for each of the settings that filter P(baremetal.kubernetes.flannel_values#filter) refuses, so that all
+    are told at once and before any host is touched.
+  - The settings of the cluster itself are judged by filter P(baremetal.kubernetes.cluster_problems#filter).
+options:
+  _input:
+    description: The settings, as the filter takes them.
+    type: dict
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Refuse settings that cannot work
+  ansible.builtin.assert:
+    that: settings | baremetal.kubernetes.flannel_problems | length == 0
+    fail_msg: "{{ settings | baremetal.kubernetes.flannel_problems }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The sentences; empty if there is nothing to say. No password is in them.
+  type: list
+  elements: str
+  sample:
+    - "cni_flannel_vni is 0, but must be a number from 1 to 16777215."
+"""
+
+
+def flannel_problems(settings: t.Mapping[str, t.Any]) -> t.List[str]:
+    """Collect the sentences; a setting that is missing is a mistake of the caller."""
+    try:
+        return [f"{problem}." for problem in _flannel.flannel_problems(plain(settings))]
+    except KeyError as error:
+        raise AnsibleFilterError(f"flannel_problems: the setting {error} is missing.") from error
+
+
+class FilterModule:
+    """Filters of this file."""
+
+    def filters(self) -> t.Dict[str, t.Callable[..., t.Any]]:
+        """Name them."""
+        return {"flannel_problems": flannel_problems}
