@@ -225,6 +225,15 @@ def test_what_a_killed_removal_left_is_installed_over(place):
     assert code == 0 and place.state["status"] == "deployed", output
 
 
+def test_after_mending_all_hosts_go_on(place):
+    with (place.folder / "play.yml").open("a") as play:
+        play.write("\n- hosts: kubernetes\n  gather_facts: false\n  tasks: [{ansible.builtin.debug: {msg: still here}}]\n")
+    place.remember("pending-install")
+    place.leave_behind(PENDING, 1000)
+    code, output = place.run()
+    assert code == 0 and output.count("still here") == 3, output
+
+
 def test_a_killed_removal_is_finished(place):
     place.remember("uninstalling", history=["uninstalling"])
     # in check mode, on a machine that has no Helm either
