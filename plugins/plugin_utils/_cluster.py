@@ -11,6 +11,7 @@ import ipaddress
 import re
 import typing as t
 
+from ansible.module_utils.parsing.convert_bool import BOOLEANS
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._addresses import (
     AddressError,
     Network,
@@ -40,6 +41,8 @@ PROXY_MODES = ("ipvs", "nftables", "iptables", "none")
 CNIS_WITH_A_PROXY = ("calico", "cilium")
 # these hand out a node's addresses from its own part of the pod network
 CNIS_WITH_HOST_LOCAL = ("bridge", "flannel")
+LOAD_BALANCERS = ("none", "metallb")
+INGRESS_CONTROLLERS = ("none", "nginx", "ingress-nginx")
 SCHEDULERS = ("rr", "wrr", "lc", "wlc", "lblc", "lblcr", "sh", "dh", "sed", "nq", "mh")
 
 # limits of kubeadm and of the API server
@@ -79,6 +82,9 @@ SAME_EVERYWHERE = (
     "cluster_cni_encryption",
     "cluster_network_mtu",
     "cluster_proxy_mode",
+    "cluster_load_balancer",
+    "cluster_ingress_controller",
+    "cluster_cert_manager",
     "cluster_ipvs_scheduler",
     "cluster_ipvs_strict_arp",
     "cluster_conntrack_owner",
@@ -206,6 +212,7 @@ class _Check:
         self.check_addresses()
         self.check_endpoint()
         self.check_ports()
+        self.check_edge()
         self.check_kube_proxy()
         self.check_kubelet()
         self.check_kubeadm()
@@ -543,6 +550,17 @@ class _Check:
         inside = [f"{port} ({taken[port]})" for port in sorted(taken) if first <= port <= last]
         if inside:
             self.wrong(name, f"it holds port{'s' if len(inside) > 1 else ''} {_words(inside, 'and')}; choose a range without ports that a node uses")
+
+    def check_edge(self) -> None:
+        balancer = self.choice("cluster_load_balancer", LOAD_BALANCERS)
+        if balancer == "metallb" and self.get("cluster_load_balancer_ranges") == []:
+            self.wrong(
+                "cluster_load_balancer_ranges",
+                "cluster_load_balancer is 'metallb' and has no address to give; name a range that nothing else uses, such as 192.0.2.200-192.0.2.239",
+            )
+        self.choice("cluster_ingress_controller", INGRESS_CONTROLLERS)
+        if self.get("cluster_cert_manager") not in tuple(BOOLEANS):
+            self.wrong("cluster_cert_manager", "must be true or false")
 
     def check_kube_proxy(self) -> None:
         scheduler = self.choice("cluster_ipvs_scheduler", SCHEDULERS)

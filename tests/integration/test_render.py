@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -51,9 +52,11 @@ class Case(t.NamedTuple):
         return int(self.version.split(".")[1])
 
 
+# The way in that inventories/production asks for wants a newer Kubernetes than the oldest.
+NO_EDGE = {"cluster_cni": "bridge", "cluster_load_balancer": "none", "cluster_ingress_controller": "none", "cluster_cert_manager": "false"}
 CASES = {
     "default": Case("1.36.4", "v1beta4", {}, CONTROL_PLANES + WORKERS),
-    "oldest": Case("1.20.2", "v1beta2", {"cluster_artifacts": "bundle"}, ["cp1", "cp2", "w1"]),
+    "oldest": Case("1.20.2", "v1beta2", {"cluster_artifacts": "bundle", **NO_EDGE}, ["cp1", "cp2", "w1"]),
     "middle": Case("1.28.15", "v1beta3", {"cluster_cni": "flannel", "cluster_conntrack_owner": "kube_proxy"}, ["cp1", "cp2", "w1"]),
     "newest": Case("1.37.1", "v1beta4", {"cluster_cni": "calico", "cluster_proxy_mode": "nftables"}, ["cp1", "cp2", "w1"]),
     "no-proxy": Case("1.37.1", "v1beta4", {"cluster_cni": "cilium", "cluster_proxy_mode": "none"}, ["cp1", "w1"]),
@@ -187,6 +190,34 @@ def test_containerd(rendered: tuple[Case, Path, str]) -> None:
     assert runtime["runtimes"]["runc"]["options"]["SystemdCgroup"] is True
     wanted = {20: "k8s.gcr.io/pause:3.2", 28: "registry.k8s.io/pause:3.9", 36: "registry.k8s.io/pause:3.10.2", 37: "registry.k8s.io/pause:3.10.2"}
     assert pause == wanted[case.minor]
+
+
+def test_values_and_objects_of_the_cluster(rendered: tuple[Case, Path, str]) -> None:
+    """What inventories/production asks for: Calico, MetalLB, a tuned NGINX and cert-manager."""
+    case, out, _output = rendered
+    found = {path.name for path in (out / "cluster").glob("helm/*.yaml")}
+    network = case.settings.get("cluster_cni", "calico")
+    edge = {"metallb.yaml", "nginx-ingress.yaml", "cert-manager.yaml"}
+    assert found == ({f"{network}.yaml"} - {"bridge.yaml"}) | (set() if "cluster_load_balancer" in case.settings else edge)
+    if not edge <= found:
+        return
+    pool, advertisement = (
+        item for item in yaml.safe_load_all((out / "cluster/manifests/metallb.yaml").read_text(encoding="utf-8")) if item["kind"] != "Namespace"
+    )
+    assert (pool["kind"], pool["spec"]["addresses"]) == ("IPAddressPool", ["192.0.2.200-192.0.2.239"])
+    assert (advertisement["kind"], advertisement["spec"]["ipAddressPools"]) == ("L2Advertisement", [pool["metadata"]["name"]])
+    tuned = yaml.safe_load((out / "cluster/helm/nginx-ingress.yaml").read_text(encoding="utf-8"))["controller"]["config"]["entries"]
+    assert (tuned["worker-connections"], tuned["keepalive-timeout"], tuned["keepalive"]) == ("10240", "75s", "100")
+
+
+def test_settings_of_every_role_are_refused_before_a_host_is_touched() -> None:
+    arguments = {"metallb_mode": "frr", "ingress_profile": "fast", "cert_manager_issuers": '[{"name": "x", "type": "acm"}]', "cni_calico_block_size": "99"}
+    done = play("playbooks/validate.yml", *(item for setting in arguments.items() for item in ("-e", json.dumps(dict([setting])))))
+    assert done.returncode != 0
+    assert "cni_calico_block_size is '99'" in done.stdout
+    for name in ("metallb_mode", "ingress_profile", "cert_manager_issuers"):
+        alone = play("playbooks/validate.yml", "-e", json.dumps({name: arguments[name]}))
+        assert alone.returncode != 0 and name in alone.stdout and "UNREACHABLE" not in alone.stdout, name
 
 
 def test_rendering_again_changes_nothing_and_a_relative_folder_counts_from_here(tmp_path: Path) -> None:

@@ -156,6 +156,23 @@ SENTENCES: list[tuple[dict[str, t.Any], str]] = [
         "cluster_cni_encapsulation is 'ipip', but Calico without kube-proxy (cluster_proxy_mode is 'none') has no IP-in-IP; use vxlan or none.",
     ),
     (
+        {"cluster_load_balancer": "metalb"},
+        "cluster_load_balancer is 'metalb', but must be none or metallb.",
+    ),
+    (
+        {"cluster_load_balancer": "metallb"},
+        "cluster_load_balancer_ranges is [], but cluster_load_balancer is 'metallb' and has no address to give; "
+        "name a range that nothing else uses, such as 192.0.2.200-192.0.2.239.",
+    ),
+    (
+        {"cluster_ingress_controller": "traefik"},
+        "cluster_ingress_controller is 'traefik', but must be none, nginx or ingress-nginx.",
+    ),
+    (
+        {"cluster_cert_manager": "maybe"},
+        "cluster_cert_manager is 'maybe', but must be true or false.",
+    ),
+    (
         {"cluster_network_mtu": 500},
         "cluster_network_mtu is 500, but must be 0 or the bytes that the network between the nodes carries, 576 to 65535.",
     ),
