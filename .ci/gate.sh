@@ -14,7 +14,7 @@ copy_tree() { mkdir -p "$1"; files | tar --null --no-recursion -T - -c | tar -x 
 with_core() {
   local bin=$1/bin inventory
   # The tests send real traffic in namespaces of their own and let systemd check units: none is skipped for lack of a tool.
-  need ip=iproute2 nft=nftables iptables=iptables systemd-analyze=systemd ping=iputils-ping ruby=ruby fio=fio iperf3=iperf3 bird=bird wireguard-go=wireguard-go wg=wireguard-tools
+  need ip=iproute2 nft=nftables iptables=iptables systemd-analyze=systemd ping=iputils-ping ruby=ruby fio=fio iperf3=iperf3 bird=bird wireguard-go=wireguard-go wg=wireguard-tools nginx=nginx-light openssl=openssl
   "$bin/ansible" --version | sed -n '1p; /python version/p'
   echo "--- unit tests, rendering and other tests that need no machine"
   "$bin/python" -m pytest -p no:cacheprovider --durations=8 tests/unit tests/integration

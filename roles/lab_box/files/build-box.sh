@@ -83,6 +83,8 @@ systemctl --quiet enable systemd-networkd.service ssh.service
 # Nothing a lab machine needs, and each costs seconds of an emulated boot.
 systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer fstrim.timer \
     e2scrub_reap.service systemd-networkd-wait-online.service getty@tty1.service
+# Its program alone is wanted.
+systemctl --quiet mask nginx.service
 CHROOT
 
 if [ "$bundle" != - ]; then
