@@ -8,19 +8,13 @@
 from __future__ import annotations
 
 import json
-import os
-import select
 import socket
-import sys
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from socketserver import ThreadingMixIn
-from typing import Any, Dict
+from typing import Any, Callable, Dict, Set, Tuple
 
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._daemon import become_daemon
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._netns import PodTrafficError, enter_network
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._pod_traffic import _started, stop_listener
+from ansible_collections.baremetal.kubernetes.plugins.module_utils import _pod_server
 
 # tells our answer from any other server's
 SIGN = "baremetal.kubernetes verify"
@@ -90,59 +84,23 @@ class Server(ThreadingMixIn, HTTPServer):
         """A connection that breaks is the client's finding."""
 
 
-def _serve(server: Server, lifetime: float, watched: int, pid_file: str) -> None:
-    """Serve until the time is over or the pod is gone."""
-    end = time.monotonic() + lifetime
-    began = _started(watched)
-    server.timeout = 1
-    while time.monotonic() < end and began and _started(watched) == began:
-        server.handle_request()
-    try:
-        os.unlink(pid_file)
-    except OSError:
-        pass
-
-
 def pid_file_of(pod: Dict[str, Any], folder: str = "/run") -> str:
     """Where the server of this pod leaves its process number."""
     return f"{folder}/baremetal-kubernetes-edge-{pod['uid']}.pid"
 
 
 def start(pid: int, pod: Dict[str, Any], port: int, lifetime: float, pid_file: str) -> int:
-    """Process number of a server inside the network of process pid. One of an earlier run is stopped before."""
+    """Process number of a server inside the network of process pid. It ends by itself, at the latest with the pod."""
     address = pod["address"]
-    stop_listener(pid_file)
-    reader, writer = os.pipe()
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reader)
-            try:
-                enter_network(f"/proc/{pid}/ns/net")
-                server = Server(address, port, pod["node"])
-                os.setsid()
-                if os.fork():
-                    os._exit(0)
-                become_daemon("k8s-edge", {server.fileno(), writer})
-                with open(pid_file, "w", encoding="utf-8") as handle:
-                    handle.write(f"{os.getpid()} {_started(os.getpid())}\n")
-                os.write(writer, f"{os.getpid()}\n".encode())
-                os.close(writer)
-            except Exception as error:  # pylint: disable=broad-exception-caught
-                # whatever it is, the parent reports it
-                os.write(writer, f"{type(error).__name__}: {error}\n".encode())
-                os._exit(1)
-            _serve(server, lifetime, pid, pid_file)
-        finally:
-            os._exit(0)
-    os.close(writer)
-    try:
-        ready = select.select([reader], [], [], 30)[0]
-        answer = os.read(reader, 4096).decode("utf-8", "replace").strip() if ready else "no answer within 30 seconds"
-    finally:
-        os.close(reader)
-        os.waitpid(child, 0)
-    if not answer.isdigit():
-        raise PodTrafficError(f"no server on {address}:{port} in the pod: {answer or 'it ended at once'}")
-    return int(answer)
+
+    def prepare() -> Tuple[Set[int], _pod_server.Serve]:
+        server = Server(address, port, pod["node"])
+        server.timeout = 1
+
+        def serve(is_wanted: Callable[[], bool]) -> None:
+            while is_wanted():
+                server.handle_request()
+
+        return {server.fileno()}, serve
+
+    return _pod_server.start(pid, prepare, f"server on {address}:{port}", "k8s-edge", lifetime, pid_file)

@@ -14,22 +14,17 @@ from __future__ import annotations
 import hashlib
 import ipaddress
 import json
-import os
-import select
-import signal
 import socket
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set, Tuple
 
-from ansible_collections.baremetal.kubernetes.plugins.module_utils import _network_policy, _pod_dns, _pod_payload, _wire_capture
+from ansible_collections.baremetal.kubernetes.plugins.module_utils import _network_policy, _pod_dns, _pod_payload, _pod_server, _wire_capture
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import Runner
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._daemon import become_daemon
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._interfaces import interface_of
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KubeApi
-from ansible_collections.baremetal.kubernetes.plugins.module_utils._netns import PodTrafficError, enter_network, find_process, run_inside
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._netns import PodTrafficError, find_process, run_inside
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._preflight_result import FAIL, PASS, UNKNOWN, Check, check
 
 # connections that a listener serves at once
@@ -72,41 +67,8 @@ def validate(want: Probe) -> None:
 # --- the listener ---------------------------------------------------------------------------------------------
 
 
-def _started(pid: int) -> str:
-    """When a process began: tells it from a later one with the same number."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as handle:
-            return handle.read().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
-
-
-def stop_listener(pid_file: str, seconds: float = 5) -> bool:
-    """Stop the listener that wrote this file, and nobody else."""
-    try:
-        with open(pid_file, encoding="utf-8") as handle:
-            number, began = handle.read().split()
-        pid = int(number)
-    except (OSError, ValueError):
-        return False
-    stopped = False
-    if began and _started(pid) == began:
-        os.kill(pid, signal.SIGTERM)
-        stopped = True
-        deadline = time.monotonic() + seconds
-        while _started(pid) == began and time.monotonic() < deadline:
-            time.sleep(0.05)
-    try:
-        os.unlink(pid_file)
-    except FileNotFoundError:
-        pass
-    return stopped
-
-
-def _serve(listener: socket.socket, node: str, lifetime: float, watched: int, pid_file: str) -> None:
-    """Serve every connection until the time is over or the pod is gone."""
-    end = time.monotonic() + lifetime
-    began = _started(watched)
+def _serve(listener: socket.socket, node: str, is_wanted: Callable[[], bool]) -> None:
+    """Serve every connection for as long as it is wanted."""
     places = threading.BoundedSemaphore(_CONNECTIONS)
 
     def serve(connection: socket.socket) -> None:
@@ -117,7 +79,7 @@ def _serve(listener: socket.socket, node: str, lifetime: float, watched: int, pi
             places.release()
 
     listener.settimeout(1)
-    while time.monotonic() < end and began and _started(watched) == began:
+    while is_wanted():
         if not places.acquire(timeout=1):
             continue
         try:
@@ -128,57 +90,27 @@ def _serve(listener: socket.socket, node: str, lifetime: float, watched: int, pi
                 continue
             break
         threading.Thread(target=serve, args=(connection,), daemon=True).start()
-    try:
-        os.unlink(pid_file)
-    except OSError:
-        pass
 
 
 def start_listener(pid: int, pod: Dict[str, Any], port: int, lifetime: int, pid_file: str) -> int:
     """Process number of a listener inside the pod's network, TCP and UDP. It ends by itself, at the latest with the pod."""
     address = pod["address"]
-    stop_listener(pid_file)
-    reader, writer = os.pipe()
-    sys.stdout.flush()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.close(reader)
-            try:
-                enter_network(f"/proc/{pid}/ns/net")
-                datagrams = socket.socket(_pod_payload.family(address), socket.SOCK_DGRAM)
-                datagrams.bind((address, port))
-                listener = socket.socket(_pod_payload.family(address), socket.SOCK_STREAM)
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind((address, port))
-                listener.listen(128)
-                os.setsid()
-                grandchild = os.fork()
-                if grandchild:
-                    os._exit(0)
-                become_daemon("k8s-verify", {listener.fileno(), datagrams.fileno(), writer})
-                with open(pid_file, "w", encoding="utf-8") as handle:
-                    handle.write(f"{os.getpid()} {_started(os.getpid())}\n")
-                os.write(writer, f"{os.getpid()}\n".encode())
-                os.close(writer)
-            except Exception as error:  # pylint: disable=broad-exception-caught
-                # whatever it is, the parent reports it
-                os.write(writer, f"{type(error).__name__}: {error}\n".encode())
-                os._exit(1)
+
+    def prepare() -> Tuple[Set[int], _pod_server.Serve]:
+        datagrams = socket.socket(_pod_payload.family(address), socket.SOCK_DGRAM)
+        datagrams.bind((address, port))
+        listener = socket.socket(_pod_payload.family(address), socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+        listener.listen(128)
+
+        def serve(is_wanted: Callable[[], bool]) -> None:
             threading.Thread(target=_pod_payload.serve_datagrams, args=(datagrams, pod["name"], pod["uid"]), daemon=True).start()
-            _serve(listener, pod["node"], lifetime, pid, pid_file)
-        finally:
-            os._exit(0)
-    os.close(writer)
-    try:
-        ready = select.select([reader], [], [], 30)[0]
-        answer = os.read(reader, 4096).decode("utf-8", "replace").strip() if ready else "no answer within 30 seconds"
-    finally:
-        os.close(reader)
-        os.waitpid(child, 0)
-    if not answer.isdigit():
-        raise PodTrafficError(f"no listener on {address}:{port} in the pod: {answer or 'it ended at once'}")
-    return int(answer)
+            _serve(listener, pod["node"], is_wanted)
+
+        return {listener.fileno(), datagrams.fileno()}, serve
+
+    return _pod_server.start(pid, prepare, f"listener on {address}:{port}", "k8s-verify", lifetime, pid_file)
 
 
 # --- the client -----------------------------------------------------------------------------------------------

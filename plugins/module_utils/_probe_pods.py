@@ -16,6 +16,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
 from ansible_collections.baremetal.kubernetes.plugins.module_utils import _kube_nodes
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_api import KubeApi, KubeApiError, reason
+from ansible_collections.baremetal.kubernetes.plugins.module_utils._kube_rollout import warning
 
 NAME = "verify"
 OWNER_LABEL = "app.kubernetes.io/managed-by"
@@ -110,10 +111,9 @@ def _state(pod: Dict[str, Any], events: Sequence[Dict[str, Any]]) -> str:
         if condition.get("type") == "PodScheduled" and condition.get("status") != "True" and condition.get("message"):
             parts.append(condition["message"])
     uid = (pod.get("metadata") or {}).get("uid")
-    warnings = [e for e in events if e.get("type") == "Warning" and (e.get("involvedObject") or {}).get("uid") == uid and e.get("message")]
-    if warnings:
-        last = max(warnings, key=lambda e: str(e.get("lastTimestamp") or e.get("eventTime") or ""))
-        parts.append(str(last["message"])[:300])
+    told = warning(events, lambda about: about.get("uid") == uid)
+    if told:
+        parts.append(told)
     return ": ".join(parts)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.baremetal.kubernetes.plugins.module_utils import _ingress_backend, _ingress_client, _ingress_probe
+from ansible_collections.baremetal.kubernetes.plugins.module_utils import _ingress_backend, _ingress_client, _ingress_probe, _pod_server
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._command import run_command
 from ansible_collections.baremetal.kubernetes.plugins.module_utils._netns import run_inside
 
@@ -198,7 +198,7 @@ class Edge:
 
     def remove(self) -> None:
         self.stop()
-        _ingress_backend.stop_listener(str(self.folder / "backend.pid"))
+        _pod_server.stop(str(self.folder / "backend.pid"))
         if self.sleeper:
             self.sleeper.kill()
             self.sleeper.wait()

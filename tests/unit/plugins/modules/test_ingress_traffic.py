@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from ansible_collections.baremetal.kubernetes.plugins.module_utils import _ingress_backend, _ingress_client, _ingress_traffic
+from ansible_collections.baremetal.kubernetes.plugins.module_utils import _ingress_backend, _ingress_client, _ingress_traffic, _pod_server
 from ansible_collections.baremetal.kubernetes.plugins.modules import ingress_traffic
 
 _SPEC = importlib.util.spec_from_file_location("ingress_in_namespaces", Path(__file__).with_name("ingress_in_namespaces.py"))
@@ -606,7 +606,7 @@ def test_a_second_start_replaces_the_first(edge, tmp_path, monkeypatch):
     third = _ingress_traffic.serve([pod], spaces.NODE, 8099, 60)
     assert [(check["id"], check["status"]) for check in third["checks"]] == [("edge_backend", "fail")]
     assert "in use" in third["checks"][0]["observed"].lower()
-    assert _ingress_backend.stop_listener(str(tmp_path / "aside"))
+    assert _pod_server.stop(str(tmp_path / "aside"))
 
 
 # --- the module

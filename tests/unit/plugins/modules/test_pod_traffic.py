@@ -16,7 +16,7 @@ from ansible.module_utils.testing import patch_module_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.baremetal.kubernetes.plugins.module_utils import _pod_traffic
+from ansible_collections.baremetal.kubernetes.plugins.module_utils import _pod_server, _pod_traffic
 from ansible_collections.baremetal.kubernetes.plugins.modules import pod_traffic
 
 UID_A, UID_B = "6e1f2c3d-1111-4aaa-8bbb-00000000000a", "6e1f2c3d-1111-4aaa-8bbb-00000000000b"
@@ -355,7 +355,7 @@ def test_traffic_between_namespaces(pods_in_namespaces, tmp_path, monkeypatch):
     while alive(again["pid"]) and time.monotonic() < end:
         time.sleep(0.1)
     assert not alive(again["pid"])
-    _pod_traffic.stop_listener(str(tmp_path / UID_B))
+    _pod_server.stop(str(tmp_path / UID_B))
     assert not alive(second["pid"])
 
 
@@ -377,7 +377,7 @@ def test_a_port_that_is_taken(pods_in_namespaces, tmp_path, monkeypatch):
     result = _pod_traffic.listen(PODS, "192.0.2.11", 8080, 30, run_command)
     assert [(c["id"], c["status"]) for c in result["checks"]] == [("listener", "fail")]
     assert "in use" in result["checks"][0]["observed"].lower()
-    assert _pod_traffic.stop_listener(str(tmp_path / "aside")) is True
+    assert _pod_server.stop(str(tmp_path / "aside")) is True
 
 
 def test_a_helper_that_hangs_or_fails_is_reported(pods_in_namespaces):
@@ -396,7 +396,7 @@ def test_a_stranger_is_never_stopped(tmp_path):
     sleeper = subprocess.Popen(["sleep", "30"])
     try:
         path.write_text(f"{sleeper.pid} 1\n")
-        assert _pod_traffic.stop_listener(str(path)) is False
+        assert _pod_server.stop(str(path)) is False
         assert sleeper.poll() is None
     finally:
         sleeper.kill()

@@ -18,7 +18,7 @@ import time
 
 import pytest
 
-from ansible_collections.baremetal.kubernetes.plugins.module_utils import _netns, _pod_payload, _pod_traffic
+from ansible_collections.baremetal.kubernetes.plugins.module_utils import _netns, _pod_payload, _pod_server, _pod_traffic
 
 UID_A, UID_B = "6e1f2c3d-1111-4aaa-8bbb-00000000000a", "6e1f2c3d-1111-4aaa-8bbb-00000000000b"
 A = {"node": "cp1", "node_addresses": ["192.0.2.11"], "name": "verify-a", "uid": UID_A, "address": "10.244.0.2"}
@@ -126,7 +126,7 @@ class Nodes:
             process.kill()
             process.wait()
         for uid in (UID_A, UID_B):
-            _pod_traffic.stop_listener(str(self.folder / uid))
+            _pod_server.stop(str(self.folder / uid))
         for name in self.names.values():
             ip("netns", "del", name, check=False)
 

@@ -46,7 +46,13 @@ STUCK = pod(
 EVENTS = [
     {"type": "Normal", "involvedObject": {"uid": "uid-verify-b"}, "message": "pulled", "lastTimestamp": "2026-01-01T00:00:09Z"},
     {"type": "Warning", "involvedObject": {"uid": "uid-verify-b"}, "message": "older", "lastTimestamp": "2026-01-01T00:00:01Z"},
-    {"type": "Warning", "involvedObject": {"uid": "uid-verify-b"}, "message": "failed to setup network for sandbox", "lastTimestamp": "2026-01-01T00:00:02Z"},
+    {
+        "type": "Warning",
+        "involvedObject": {"uid": "uid-verify-b"},
+        "reason": "FailedCreatePodSandBox",
+        "message": "failed to setup network for sandbox",
+        "lastTimestamp": "2026-01-01T00:00:02Z",
+    },
 ]
 
 
@@ -181,7 +187,7 @@ def test_a_policy_that_denies_is_removed_or_named():
 def test_a_pod_that_does_not_start_comes_with_the_last_warning():
     result = ready(Cluster(pods=[[PODS[1], STUCK]], events=EVENTS))
     assert statuses(result) == {"nodes_ready": "pass", "pods_running": "fail"}
-    assert result["checks"][1]["observed"] == "w1: Pending: ContainerCreating: failed to setup network for sandbox"
+    assert result["checks"][1]["observed"] == "w1: Pending: ContainerCreating: FailedCreatePodSandBox: failed to setup network for sandbox"
     assert "describe pods" in result["checks"][1]["fix"]
     # what runs is returned all the same
     assert [p["node"] for p in result["pods"]] == ["cp1"]
