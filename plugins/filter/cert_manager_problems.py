@@ -9,6 +9,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _cert_manager
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -20,6 +21,8 @@ author:
 description:
   - Returns one sentence for each thing that cannot work. It names the setting, its value, the rule and what to do, and never a secret.
   - No host is contacted.
+extends_documentation_fragment:
+  - baremetal.kubernetes.problems
 options:
   _input:
     description: >-
@@ -27,11 +30,6 @@ options:
       take them.
     type: dict
     required: true
-  severity:
-    description: V(problem) for what forbids a run, V(notice) for what has to be known.
-    type: str
-    choices: [problem, notice]
-    default: problem
 """
 
 EXAMPLES = r"""
@@ -60,10 +58,8 @@ def cert_manager_problems(settings: t.Any, severity: str = "problem") -> t.List[
     if severity not in ("problem", "notice"):
         raise AnsibleFilterError(f"cert_manager_problems: severity is {severity!r}, but must be problem or notice.")
     collect = _cert_manager.cert_manager_problems if severity == "problem" else _cert_manager.cert_manager_notices
-    try:
+    with filter_errors("cert_manager_problems", others=()):
         return collect(plain(settings))
-    except KeyError as error:
-        raise AnsibleFilterError(f"cert_manager_problems: the setting {error} is missing.") from error
 
 
 class FilterModule:

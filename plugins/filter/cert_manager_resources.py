@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _cert_manager
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -187,13 +187,9 @@ _value:
 
 def cert_manager_resources(settings: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """Compute; an error becomes one of Ansible's with the name of the filter in front."""
-    try:
+    with filter_errors("cert_manager_resources"):
         # copied once more: YAML would write what is shared as anchors
         return plain(_cert_manager.cert_manager_resources(plain(settings)))
-    except KeyError as error:
-        raise AnsibleFilterError(f"cert_manager_resources: the setting {error} is missing.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"cert_manager_resources: {error}.") from error
 
 
 class FilterModule:

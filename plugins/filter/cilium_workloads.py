@@ -48,7 +48,7 @@ def cilium_workloads(values: t.Mapping[str, t.Any]) -> t.List[t.Dict[str, str]]:
     try:
         return _cilium.cilium_workloads(plain(values))
     except (KeyError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"cilium_workloads: these are no values of filter cilium_values ({error}).") from error
+        raise AnsibleFilterError(f"cilium_workloads: these are no values of filter cilium_values ({error}).") from None
 
 
 class FilterModule:

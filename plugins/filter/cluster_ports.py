@@ -141,7 +141,7 @@ def cluster_ports(
     try:
         return _ports.cluster_ports(plain(addresses), plain(list(control_plane)), plain(cni), plain(encapsulation), plain(encryption), **plain(more))
     except (ValueError, KeyError, TypeError) as error:
-        raise AnsibleFilterError(f"cluster_ports: {error}.") from error
+        raise AnsibleFilterError(f"cluster_ports: {error}.") from None
 
 
 class FilterModule:

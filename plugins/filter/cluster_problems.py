@@ -24,6 +24,8 @@ description:
     variable, its value, the rule and what to do.
   - Nothing is resolved and no host is contacted.
 positional: hostvars, groups
+extends_documentation_fragment:
+  - baremetal.kubernetes.problems
 options:
   _input:
     description: The variables of role C(cluster) by their names.
@@ -41,11 +43,6 @@ options:
     description: Whether to ask also for what only an installation needs, and not the rendering of files.
     type: bool
     default: false
-  severity:
-    description: V(problem) for what forbids a run, V(notice) for what does not, such as deprecations.
-    type: str
-    choices: [problem, notice]
-    default: problem
 """
 
 EXAMPLES = r"""

@@ -81,7 +81,7 @@ def cross_node_checks(results: t.Any, settings: t.Any) -> t.Dict[str, t.Any]:
     try:
         return _cross_node.cross_node_checks(results, settings)
     except (ValueError, KeyError, TypeError) as error:
-        raise AnsibleFilterError(f"cross_node_checks: {error}.") from error
+        raise AnsibleFilterError(f"cross_node_checks: {error}.") from None
 
 
 class FilterModule:

@@ -77,7 +77,7 @@ def edge_checks(results: t.Any, prepared: t.Any, clients: t.Any = None) -> t.Dic
     try:
         return _edge_checks.edge_checks(results, prepared, clients)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"edge_checks: {type(error).__name__}: {error}.") from error
+        raise AnsibleFilterError(f"edge_checks: {type(error).__name__}: {error}.") from None
 
 
 class FilterModule:

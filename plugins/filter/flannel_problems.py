@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _flannel
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -47,10 +47,8 @@ _value:
 
 def flannel_problems(settings: t.Mapping[str, t.Any]) -> t.List[str]:
     """Collect the sentences; a setting that is missing is a mistake of the caller."""
-    try:
+    with filter_errors("flannel_problems", others=()):
         return [f"{problem}." for problem in _flannel.flannel_problems(plain(settings))]
-    except KeyError as error:
-        raise AnsibleFilterError(f"flannel_problems: the setting {error} is missing.") from error
 
 
 class FilterModule:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _flannel
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -118,13 +118,9 @@ _value:
 
 def flannel_values(settings: t.Mapping[str, t.Any]) -> t.Dict[str, t.Any]:
     """Compute; an error becomes one of Ansible's with the name of the filter in front."""
-    try:
+    with filter_errors("flannel_values"):
         # copied once more: YAML would write what is shared as anchors
         return plain(_flannel.flannel_values(plain(settings)))
-    except KeyError as error:
-        raise AnsibleFilterError(f"flannel_values: the setting {error} is missing.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"flannel_values: {error}.") from error
 
 
 class FilterModule:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _ingress
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -21,20 +21,9 @@ description:
   - Takes the options of the tuning and gives the ConfigMap's data, texts only, as the controller wants them.
   - What F5's controller has no key for is in C(http-snippets).
 positional: controller, config
-options:
-  _input:
-    description: What filter P(baremetal.kubernetes.ingress_settings#filter) gave.
-    type: dict
-    required: true
-  controller:
-    description: V(nginx) is F5's NGINX Ingress Controller, V(ingress-nginx) the retired one of the community.
-    type: str
-    choices: [nginx, ingress-nginx]
-    required: true
-  config:
-    description: Keys of the controller's ConfigMap that count last.
-    type: dict
-    default: {}
+extends_documentation_fragment:
+  - baremetal.kubernetes.ingress.tuning
+  - baremetal.kubernetes.ingress.controller
 """
 
 EXAMPLES = r"""
@@ -55,12 +44,8 @@ _value:
 
 def ingress_config(settings: t.Mapping[str, t.Any], controller: str, config: t.Optional[t.Mapping[str, t.Any]] = None) -> t.Dict[str, str]:
     """Compute; an error becomes one of Ansible's with the name of the filter in front."""
-    try:
+    with filter_errors("ingress_config"):
         return plain(_ingress.ingress_config(plain(settings), controller, plain(config or {})))
-    except KeyError as error:
-        raise AnsibleFilterError(f"ingress_config: the setting {error} is missing.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"ingress_config: {error}.") from error
 
 
 class FilterModule:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _ingress
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -22,20 +22,9 @@ description:
   - What the controller decides itself is left out, such as the number of workers that ingress-nginx counts.
   - Directives of C(server), C(location) and C(upstream) are there only when there is an Ingress object.
 positional: controller, config
-options:
-  _input:
-    description: What filter P(baremetal.kubernetes.ingress_settings#filter) gave.
-    type: dict
-    required: true
-  controller:
-    description: V(nginx) is F5's NGINX Ingress Controller, V(ingress-nginx) the retired one of the community.
-    type: str
-    choices: [nginx, ingress-nginx]
-    required: true
-  config:
-    description: Keys of the controller's ConfigMap that count last.
-    type: dict
-    default: {}
+extends_documentation_fragment:
+  - baremetal.kubernetes.ingress.tuning
+  - baremetal.kubernetes.ingress.controller
 """
 
 EXAMPLES = r"""
@@ -62,12 +51,8 @@ def ingress_directives(
     settings: t.Mapping[str, t.Any], controller: str, config: t.Optional[t.Mapping[str, t.Any]] = None
 ) -> t.Dict[str, t.Dict[str, t.Any]]:
     """Compute; an error becomes one of Ansible's with the name of the filter in front."""
-    try:
+    with filter_errors("ingress_directives"):
         return plain(_ingress.ingress_directives(plain(settings), controller, plain(config or {})))
-    except KeyError as error:
-        raise AnsibleFilterError(f"ingress_directives: the setting {error} is missing.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"ingress_directives: {error}.") from error
 
 
 class FilterModule:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _ingress
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -20,16 +20,10 @@ author:
 description:
   - Takes the options of the tuning and gives what traffic through the controller has to show.
 positional: controller, exposure, external_traffic_policy, proxy_mode, config
+extends_documentation_fragment:
+  - baremetal.kubernetes.ingress.tuning
+  - baremetal.kubernetes.ingress.controller
 options:
-  _input:
-    description: What filter P(baremetal.kubernetes.ingress_settings#filter) gave.
-    type: dict
-    required: true
-  controller:
-    description: V(nginx) is F5's NGINX Ingress Controller, V(ingress-nginx) the retired one of the community.
-    type: str
-    choices: [nginx, ingress-nginx]
-    required: true
   exposure:
     description: How traffic gets in.
     type: str
@@ -44,10 +38,6 @@ options:
     description: Mode of kube-proxy. With V(none) the pod network's own proxy decides about the client's address.
     type: str
     required: true
-  config:
-    description: Keys of the controller's ConfigMap that count last.
-    type: dict
-    default: {}
 """
 
 EXAMPLES = r"""
@@ -115,14 +105,10 @@ def ingress_expected(
     config: t.Optional[t.Mapping[str, t.Any]] = None,
 ) -> t.Dict[str, t.Any]:
     """Compute; an error becomes one of Ansible's with the name of the filter in front."""
-    try:
+    with filter_errors("ingress_expected"):
         return plain(
             _ingress.ingress_expected(plain(settings), controller, exposure, external_traffic_policy, proxy_mode, plain(config or {}))
         )
-    except KeyError as error:
-        raise AnsibleFilterError(f"ingress_expected: the setting {error} is missing.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"ingress_expected: {error}.") from error
 
 
 class FilterModule:

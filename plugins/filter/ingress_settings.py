@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _ingress
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -21,6 +21,8 @@ description:
   - Takes the name of a profile and gives all options of C(ingress_tuning) with their values.
   - A key of the controller that is one of the options counts last, for both controllers in the same form.
 positional: tuning, controller, config
+extends_documentation_fragment:
+  - baremetal.kubernetes.ingress.controller
 options:
   _input:
     description: Name of the profile.
@@ -31,15 +33,6 @@ options:
     description: Options that count more than those of the profile.
     type: dict
     required: true
-  controller:
-    description: V(nginx) is F5's NGINX Ingress Controller, V(ingress-nginx) the retired one of the community.
-    type: str
-    choices: [nginx, ingress-nginx]
-    required: true
-  config:
-    description: Keys of the controller's ConfigMap that count last.
-    type: dict
-    default: {}
 """
 
 EXAMPLES = r"""
@@ -64,12 +57,8 @@ def ingress_settings(
     profile: str, tuning: t.Mapping[str, t.Any], controller: str, config: t.Optional[t.Mapping[str, t.Any]] = None
 ) -> t.Dict[str, t.Any]:
     """Compute; an error becomes one of Ansible's with the name of the filter in front."""
-    try:
+    with filter_errors("ingress_settings"):
         return plain(_ingress.ingress_settings(profile, plain(tuning), controller, plain(config or {})))
-    except KeyError as error:
-        raise AnsibleFilterError(f"ingress_settings: the setting {error} is missing.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"ingress_settings: {error}.") from error
 
 
 class FilterModule:

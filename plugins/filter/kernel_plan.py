@@ -154,7 +154,7 @@ def kernel_plan(contract: t.Any) -> t.Dict[str, t.Any]:
     try:
         return {"modules": _kernel_plan.modules(contract), "sysctls": _kernel_plan.sysctls(contract)}
     except (_kernel_plan.KernelPlanError, SysctlError) as error:
-        raise AnsibleFilterError(f"kernel_plan: {error}") from error
+        raise AnsibleFilterError(f"kernel_plan: {error}") from None
 
 
 class FilterModule:

@@ -133,7 +133,7 @@ def matrix_checks(results: t.Any, hosts: t.Any, cni: t.Any, encapsulation: t.Any
         settings = _matrix.Settings(plain(list(hosts)), plain(cni), plain(encapsulation), **plain(more))
         return _matrix.matrix_checks(plain(results), settings)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"matrix_checks: {error}.") from error
+        raise AnsibleFilterError(f"matrix_checks: {error}.") from None
 
 
 class FilterModule:

@@ -53,7 +53,7 @@ def metallb_from_configmap(value: t.Any) -> t.Dict[str, t.Any]:
     try:
         return plain(_metallb_configmap.from_configmap(plain(value)))
     except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"metallb_from_configmap: {error}.") from error
+        raise AnsibleFilterError(f"metallb_from_configmap: {error}.") from None
 
 
 class FilterModule:

@@ -9,6 +9,7 @@ import typing as t
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils import _metallb_check
+from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._filter_errors import filter_errors
 from ansible_collections.baremetal.kubernetes.plugins.plugin_utils._plain import plain
 
 DOCUMENTATION = r"""
@@ -21,43 +22,14 @@ description:
   - Checks the settings of role C(metallb) by themselves and against the cluster, that is addresses of pods, Services, nodes and
     DHCP servers, strict ARP, and another announcer (Calico, Cilium).
   - No host is contacted.
+extends_documentation_fragment:
+  - baremetal.kubernetes.problems
 options:
   _input:
-    description: The settings.
+    description: The settings, with those of filter P(baremetal.kubernetes.metallb_resources#filter).
     type: dict
     required: true
     suboptions:
-      mode:
-        description: How BGP is spoken, V(frr-k8s) or V(native).
-        type: str
-        required: true
-      pools:
-        description: The pools, with the keys of C(metallb_pools) of role C(metallb).
-        type: list
-        elements: dict
-        required: true
-      peers:
-        description: The BGP routers, with the keys of C(metallb_peers).
-        type: list
-        elements: dict
-        required: true
-      peer_passwords:
-        description: Name of a peer to the password of its session.
-        type: dict
-        required: true
-      bfd_profiles:
-        description: BFD profiles, with the keys of C(metallb_bfd_profiles).
-        type: list
-        elements: dict
-        required: true
-      communities:
-        description: Name of a BGP community to its value.
-        type: dict
-        required: true
-      as_number:
-        description: AS number of this cluster.
-        type: int
-        required: true
       kubernetes_minor:
         description: Minor version of Kubernetes.
         type: int
@@ -142,11 +114,6 @@ options:
         description: What C(metallb_address_pools) was converted to, or empty.
         type: str
         required: true
-  severity:
-    description: V(problem) for what forbids a run, V(notice) for what does not.
-    type: str
-    choices: [problem, notice]
-    default: problem
 """
 
 EXAMPLES = r"""
@@ -169,12 +136,8 @@ def metallb_problems(settings: t.Mapping[str, t.Any], severity: str = "problem")
     """Collect the sentences of one severity."""
     if severity not in ("problem", "notice"):
         raise AnsibleFilterError(f"metallb_problems: severity is {severity!r}, but must be problem or notice.")
-    try:
+    with filter_errors("metallb_problems"):
         problems, notices = _metallb_check.check(plain(settings))
-    except KeyError as error:
-        raise AnsibleFilterError(f"metallb_problems: the setting {error} is missing.") from error
-    except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"metallb_problems: {error}.") from error
     return problems if severity == "problem" else notices
 
 

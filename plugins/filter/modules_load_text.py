@@ -46,7 +46,7 @@ def modules_load(entries: t.Any) -> str:
     try:
         return modules_load_text(make_wanted(plain(entries)), {})
     except KernelModulesError as error:
-        raise AnsibleFilterError(f"modules_load_text: {error}") from error
+        raise AnsibleFilterError(f"modules_load_text: {error}") from None
 
 
 class FilterModule:

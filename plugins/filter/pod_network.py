@@ -103,7 +103,7 @@ def pod_network(
     try:
         return _pod_network.pod_network(nodes, address, pod_cidr, routes, masquerade)
     except (ValueError, KeyError, TypeError) as error:
-        raise AnsibleFilterError(f"pod_network: {error}.") from error
+        raise AnsibleFilterError(f"pod_network: {error}.") from None
 
 
 class FilterModule:

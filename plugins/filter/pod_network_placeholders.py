@@ -58,7 +58,7 @@ def pod_network_placeholders(node_ips: t.Mapping[str, str], pod_cidr: str, prefi
     try:
         return _pod_network.placeholders(node_ips, pod_cidr, int(prefix_length))
     except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"pod_network_placeholders: {error}.") from error
+        raise AnsibleFilterError(f"pod_network_placeholders: {error}.") from None
 
 
 class FilterModule:

@@ -139,7 +139,7 @@ def preflight_report(found: t.Any) -> t.Dict[str, t.Any]:
     try:
         return _preflight_report.build(plain(found))
     except _preflight_report.ReportError as error:
-        raise AnsibleFilterError(f"preflight_report: {error}") from error
+        raise AnsibleFilterError(f"preflight_report: {error}") from None
 
 
 class FilterModule:

@@ -46,7 +46,7 @@ def sysctl_dropin_text(settings: t.Any) -> str:
     try:
         return dropin_text(make_settings(plain(settings)))
     except SysctlError as error:
-        raise AnsibleFilterError(f"sysctl_dropin_text: {error}") from error
+        raise AnsibleFilterError(f"sysctl_dropin_text: {error}") from None
 
 
 class FilterModule:

@@ -93,9 +93,9 @@ def vip_checks(
     try:
         return plain(_vip_checks.vip_checks(plain(results), plain(vips), plain(node_ips), plain(routes)))
     except KeyError as error:
-        raise AnsibleFilterError(f"vip_checks: {error} is missing.") from error
+        raise AnsibleFilterError(f"vip_checks: {error} is missing.") from None
     except (ValueError, TypeError, AttributeError) as error:
-        raise AnsibleFilterError(f"vip_checks: {error}.") from error
+        raise AnsibleFilterError(f"vip_checks: {error}.") from None
 
 
 class FilterModule:
