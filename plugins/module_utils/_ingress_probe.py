@@ -40,14 +40,25 @@ def make_certificate(host: str, kind: str, run: Runner) -> Dict[str, str]:
     new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"] if kind == "ecdsa" else ["-newkey", "rsa:2048"]
     # /run is memory; the folder is its owner's alone
     with tempfile.TemporaryDirectory(prefix="verify-edge-", dir="/run" if os.access("/run", os.W_OK) else None) as folder:
-        path = {name: os.path.join(folder, name) for name in ("ca.key", "ca.pem", "tls.key", "tls.csr", "tls.pem", "names")}
+        path = {name: os.path.join(folder, name) for name in ("ca.key", "ca.pem", "tls.key", "tls.csr", "tls.pem", "ca.conf", "names")}
+        # what RFC 5280 demands, whatever this machine's own openssl.cnf has
+        with open(path["ca.conf"], "w", encoding="utf-8") as handle:
+            handle.write(
+                "[req]\ndistinguished_name=name\nx509_extensions=authority\n[name]\n[authority]\nbasicConstraints=critical,CA:TRUE\n"
+                "keyUsage=critical,keyCertSign,cRLSign\nsubjectKeyIdentifier=hash\n"
+            )
         with open(path["names"], "w", encoding="utf-8") as handle:
-            handle.write(f"subjectAltName=DNS:{host}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n")
+            handle.write(
+                f"subjectAltName=DNS:{host}\nextendedKeyUsage=serverAuth\nbasicConstraints=CA:FALSE\n"
+                "subjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+            )
         # The names are in the extension: a common name may have 64 characters only.
         commands = [
             [
                 "req",
                 "-x509",
+                "-config",
+                path["ca.conf"],
                 *new_key,
                 "-nodes",
                 "-keyout",

@@ -69,7 +69,7 @@ def test_rendered_with_other_values(tmp_path: Path) -> None:
         cluster_cni="calico",
         cluster_ipvs_scheduler="mh",
         cluster_conntrack_owner="kube_proxy",
-        cluster_load_balancer_ranges=["192.0.2.200-192.0.2.220"],
+        cluster_load_balancer="metallb",
         kernel_reserved_ports=["9100"],
         kernel_rp_filter="1",
         kernel_modules_extra=[{"name": "wireguard", "comment": "ours"}],

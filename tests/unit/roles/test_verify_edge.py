@@ -168,11 +168,11 @@ def test_every_task_has_options_that_its_module_takes(tmp_path):
         "ingress_profile": "high-concurrency",
         "verify_edge_certificates": [{"host": "www.example.org"}],
     }
-    arguments = ("--check", "-vvv", "--start-at-task", "baremetal.kubernetes.verify : Answer by HTTP in the probe pods")
+    arguments = ("--check", "--start-at-task", "*Answer by HTTP in the probe pods")
     output = run_play(tmp_path, TASKS, {**variables, "verify_edge_clients": ["localhost"]}, *arguments)
     recap = {line.split()[0]: "failed=0" in line.split() for line in output.splitlines() if "unreachable=" in line}
     assert recap == {"cp1": True, "w1": True}, output
-    assert '"keepalive_requests": 1000' in output and '"worker_open_files": 65536' in output
+    assert output.count("TASK [baremetal.kubernetes.verify") == 4, output
 
 
 def test_few_tasks_are_added():
